@@ -4,12 +4,16 @@ Units stand in the names. Wrong values and unknown names raise `pydantic.Validat
 line. Nothing here imports torch, so that `--help` answers at once.
 """
 
+import difflib
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tyro
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from aer.errors import InputError
 
 SAMPLE_CORPUS = Path("datasets/sample")  # the one corpus that is made when it is missing
 
@@ -124,7 +128,7 @@ class Settings(_Strict):
     scheduler: str | None = Field(None, description="any scheduler of torch.optim.lr_scheduler, by its name")
     scheduler_params: JsonDict = Field({}, description="its parameters")
     scheduler_step: Literal["epoch", "batch"] = Field("epoch", description="when the scheduler steps")
-    warmup_steps: int = Field(ge=0, description="the learning rate rises linearly over this many first steps")
+    warmup_steps: int = Field(100, ge=0, description="the learning rate rises linearly over this many first steps")
     clip_gradient_norm: float | None = Field(None, gt=0, description="largest norm of the gradient; none: no limit")
     workers: int = Field(ge=0, description="processes that read audio; 0: the training process itself")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: a GPU where there is one")
@@ -183,8 +187,8 @@ class PannsSettings(Settings):
     def _check_size(self) -> Self:
         if self.mel.n_mels < CNN14_POOLING or self.clip_frames < CNN14_POOLING:
             raise ValueError(
-                f"Cnn14 halves time and frequency five times: it needs at least {CNN14_POOLING} mel bins and frames, "
-                f"got mel.n_mels {self.mel.n_mels} and {self.clip_frames} frames in a clip of {self.clip_duration_s:g} s"
+                f"Cnn14 halves time and frequency five times: it needs {CNN14_POOLING} mel bins and frames at least, "
+                f"mel.n_mels is {self.mel.n_mels} and a {self.clip_duration_s:g} s clip has {self.clip_frames} frames"
             )
         return self
 
@@ -196,3 +200,21 @@ class ResnestSettings(Settings):
     backbone: str = Field("resnest50_fast_1s1x64d", description="any model of the resnest package, by its name")
     pretrained: bool = Field(description="start from the package's ImageNet weights (downloaded once)")
     image_height: int = Field(224, ge=32, description="pixels that the mel bins are scaled to")
+
+
+AnySettings = PannsSettings | ResnestSettings
+OneKind = TypeVar("OneKind", bound=Settings)
+
+
+def near_matches(name: str, known: Iterable[str]) -> str:
+    """ " (did you mean X?)" for a misspelt name, or nothing where no known name is near."""
+    lower = {candidate.lower(): candidate for candidate in known}
+    near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3)]
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+def pick_recipe(recipes: Mapping[str, OneKind], name: str) -> OneKind:
+    """The recipe of that name; InputError with the names there are for another."""
+    if name not in recipes:
+        raise InputError(f"RECIPE is {name!r}; there are {', '.join(recipes)}{near_matches(name, recipes)}")
+    return recipes[name]

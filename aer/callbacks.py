@@ -1,0 +1,256 @@
+"""Callbacks that watch a run: exact metrics, checkpoints, unreadable recordings, progress.
+
+Each class says what it adds to, or has instead of, Catalyst's own. B windows in a batch, C classes, N recordings.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from catalyst import dl
+from catalyst.core.callback import Callback, CallbackOrder, ICheckpointCallback, IMetricCallback
+from tqdm import tqdm
+
+from aer import checkpoint
+from aer.errors import AerError
+from aer.metrics import clip_scores, macro_f1, mean_average_precision
+from aer.runs import write_history
+
+AFTER_ALL_ELSE = CallbackOrder.External + 10  # after schedulers and early stopping, whose state is part of a checkpoint
+
+
+class UnreadableCallback(Callback):  # type: ignore[misc]
+    """Names, once each, the recordings that could not be read, and counts them per epoch in `unreadable`."""
+
+    def __init__(self, names: dict[str, Sequence[str]]):
+        """`names`: for each loader the recordings' names, in the order of the indices in `batch["unreadable"]`."""
+        super().__init__(order=CallbackOrder.Metric)
+        self.names = names
+        self.told: set[str] = set()
+        self.marks: list[torch.Tensor] = []
+
+    def on_loader_start(self, runner: dl.IRunner) -> None:
+        self.marks = []
+
+    def on_batch_end(self, runner: dl.IRunner) -> None:
+        self.marks.append(runner.engine.gather_for_metrics(runner.batch["unreadable"]))
+
+    def on_loader_end(self, runner: dl.IRunner) -> None:
+        marks = torch.cat(self.marks)
+        failed = [self.names[runner.loader_key][i] for i in marks[marks >= 0].unique().tolist()]
+        runner.loader_metrics["unreadable"] = len(failed)
+        for name in failed:
+            if name not in self.told and runner.engine.is_main_process:
+                tqdm.write(f"left out, as it can't be read: {name}")
+        self.told.update(failed)
+
+
+class EvaluationCallback(IMetricCallback):  # type: ignore[misc]
+    """A metric over the whole validation loader: exact, per recording, gathered over the processes.
+
+    Collects one model output and the targets of all windows (unreadable ones left out), and puts what `compute`
+    returns into `loader_metrics[metric_key]`, where schedulers and checkpoints see it.
+    """
+
+    metric_key: str
+
+    def __init__(self, output_key: str):
+        super().__init__()
+        self.output_key = output_key
+        self.collected: list[tuple[torch.Tensor, ...]] = []
+
+    def on_loader_start(self, runner: dl.IRunner) -> None:
+        self.collected = []
+
+    def on_batch_end(self, runner: dl.IRunner) -> None:
+        if runner.is_valid_loader:
+            batch = runner.batch
+            window = (batch[self.output_key].float(), batch["targets"], batch["clip"], batch["unreadable"])
+            self.collected.append(runner.engine.gather_for_metrics(window))
+
+    def on_loader_end(self, runner: dl.IRunner) -> None:
+        if not runner.is_valid_loader:
+            return
+        outputs, targets, clips, unreadable = (torch.cat(parts) for parts in zip(*self.collected, strict=True))
+        readable = unreadable < 0
+        if not readable.any():
+            raise AerError("no recording of the validation fold can be read")
+        runner.loader_metrics[self.metric_key] = self.compute(outputs[readable], targets[readable], clips[readable])
+
+    def compute(self, outputs: torch.Tensor, targets: torch.Tensor, clips: torch.Tensor) -> float:
+        """The metric of outputs (B, C), targets (B, C) and the windows' recordings (B,)."""
+        raise NotImplementedError
+
+
+class ValidationLossCallback(EvaluationCallback):
+    """The loss over all validation windows."""
+
+    metric_key = "loss"
+
+    def __init__(self, criterion: torch.nn.Module, output_key: str):
+        super().__init__(output_key)
+        self.criterion = criterion
+
+    def compute(self, outputs: torch.Tensor, targets: torch.Tensor, clips: torch.Tensor) -> float:
+        return float(self.criterion(outputs, targets))
+
+
+class _RecordingMetricCallback(EvaluationCallback):
+    """A metric of recordings: the score of each is the mean or the maximum over its windows."""
+
+    def __init__(self, clip_score: Literal["mean", "max"] = "mean", output_key: str = "clipwise_output"):
+        super().__init__(output_key)
+        self.clip_score = clip_score
+
+    def compute(self, outputs: torch.Tensor, targets: torch.Tensor, clips: torch.Tensor) -> float:
+        clip_ids = clips.cpu().numpy()
+        _, scores = clip_scores(outputs.cpu().numpy(), clip_ids, self.clip_score)
+        _, present = clip_scores(targets.cpu().numpy(), clip_ids, "max")
+        return self.metric(present, scores)
+
+    def metric(self, targets: Any, scores: Any) -> float:
+        """The metric of targets (N, C) and scores (N, C) of N recordings."""
+        raise NotImplementedError
+
+
+class F1Callback(_RecordingMetricCallback):
+    """Macro F1 over recordings, with a class present from the threshold on."""
+
+    metric_key = "f1"
+
+    def __init__(self, threshold: float = 0.5, clip_score: Literal["mean", "max"] = "mean"):
+        super().__init__(clip_score)
+        self.threshold = threshold
+
+    def metric(self, targets: Any, scores: Any) -> float:
+        return macro_f1(targets, scores, self.threshold)
+
+
+class MAPCallback(_RecordingMetricCallback):
+    """Mean average precision over the classes that have positives."""
+
+    metric_key = "map"
+
+    def metric(self, targets: Any, scores: Any) -> float:
+        return mean_average_precision(targets, scores)
+
+
+class CheckpointCallback(ICheckpointCallback):  # type: ignore[misc]
+    """Keeps the weights of the best epochs, `best.pth` and `last.pth`, and goes on from `last.pth` where there is one.
+
+    Catalyst's own writes in place, on every process, lets `best` hold the last weights and forgets the best ones on
+    resume. Here the main process alone writes, each file whole, and `last.pth` comes after what it speaks of: the run
+    can stop at any moment. `best.pth` is another name of the best epoch's file.
+    """
+
+    def __init__(self, run_dir: Path, about: Mapping[str, Any], metric_key: str, keep_best: int):
+        """`about`: plain values that every checkpoint carries (kind of model, classes, settings)."""
+        super().__init__()
+        self.order = AFTER_ALL_ELSE
+        self.run_dir = run_dir
+        self.folder = run_dir / "checkpoints"
+        self.about = dict(about)
+        self.metric_key = metric_key
+        self.keep_best = keep_best
+        self.best: list[dict[str, Any]] = []  # of the kept epochs: epoch, score, file; the best one first
+        self.history: list[dict[str, float]] = []  # a row per epoch
+
+    @property
+    def last_path(self) -> Path:
+        return self.folder / "last.pth"
+
+    @property
+    def best_path(self) -> Path:
+        return self.folder / "best.pth"
+
+    def on_experiment_start(self, runner: dl.IRunner) -> None:
+        if not self.last_path.exists():
+            return
+        state = checkpoint.load(self.last_path)
+        runner.engine.unwrap_model(runner.model).load_state_dict(state["model"])
+        runner.optimizer.load_state_dict(state["optimizer"])
+        for name, scheduler in (runner.scheduler or {}).items():
+            scheduler.load_state_dict(state["schedulers"][name])
+        if runner.engine.scaler is not None and state["scaler"]:
+            runner.engine.scaler.load_state_dict(state["scaler"])
+        runner.epoch_step, runner.batch_step, runner.sample_step = state["steps"]
+        self.best, self.history = state["best"], state["history"]
+        if runner.engine.is_main_process:
+            write_history(self.run_dir, self.history)  # the run may have stopped between checkpoint and log
+            best = (
+                f", best {self.metric_key} {self.best[0]['score']:.4f} in epoch {self.best[0]['epoch']}"
+                if self.best
+                else ""
+            )
+            print(f"going on with {self.run_dir}: {runner.epoch_step} of {runner.num_epochs} epochs are done{best}")
+
+    def on_epoch_end(self, runner: dl.IRunner) -> None:
+        score = runner.epoch_metrics["valid"][self.metric_key]
+        row: dict[str, float] = {"epoch": runner.epoch_step}
+        for loader in runner.loaders:
+            row |= {f"{loader}_{key}": value for key, value in runner.epoch_metrics[loader].items()}
+        self.history.append(row)
+        file = f"epoch_{runner.epoch_step:04d}.pth"
+        # a NaN is never among the best, and of equals the earlier stays
+        ranked = [*self.best, {"epoch": runner.epoch_step, "score": score, "file": file}]
+        sign = 1 if self.metric_key == "loss" else -1
+        ranked = sorted(
+            (entry for entry in ranked if entry["score"] == entry["score"]), key=lambda e: sign * e["score"]
+        )
+        dropped = ranked[self.keep_best :]
+        self.best = ranked[: self.keep_best]
+        if runner.engine.is_main_process:
+            self._write(runner, file, dropped)
+        runner.engine.wait_for_everyone()
+
+    def _write(self, runner: dl.IRunner, file: str, dropped: list[dict[str, Any]]) -> None:
+        weights = runner.engine.unwrap_model(runner.model).state_dict()
+        about = {**self.about, "epoch": runner.epoch_step, "metrics": self.history[-1], "model": weights}
+        if any(entry["file"] == file for entry in self.best):
+            checkpoint.save(self.folder / file, about)
+        if self.best:
+            checkpoint.link_whole(self.folder / self.best[0]["file"], self.best_path)
+        state = {
+            "optimizer": runner.optimizer.state_dict(),
+            "schedulers": {name: scheduler.state_dict() for name, scheduler in (runner.scheduler or {}).items()},
+            "scaler": runner.engine.scaler.state_dict() if runner.engine.scaler is not None else {},
+            "steps": [runner.epoch_step, runner.batch_step, runner.sample_step],
+            "best": self.best,
+            "history": self.history,
+        }
+        checkpoint.save(self.last_path, {**about, **state})
+        write_history(self.run_dir, self.history)
+        for entry in dropped:
+            (self.folder / entry["file"]).unlink(missing_ok=True)
+
+
+class ProgressCallback(Callback):  # type: ignore[misc]
+    """A progress bar per loader, gone when it is done; none where stderr is no terminal.
+
+    Instead of Catalyst's, which stays on the screen and reads every metric back from the device after each batch.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(order=CallbackOrder.External)
+        self.bar: Any = None
+
+    def on_loader_start(self, runner: dl.IRunner) -> None:
+        what = "training" if runner.is_train_loader else "validation"
+        self.bar = tqdm(
+            total=runner.loader_batch_len,
+            desc=f"epoch {runner.epoch_step}/{runner.num_epochs} {what}",
+            unit="batch",
+            leave=False,
+            disable=None if runner.engine.is_main_process else True,
+        )
+
+    def on_batch_end(self, runner: dl.IRunner) -> None:
+        self.bar.update()
+
+    def on_loader_end(self, runner: dl.IRunner) -> None:
+        self.bar.close()
+
+    def on_exception(self, runner: dl.IRunner) -> None:
+        if self.bar is not None:
+            self.bar.close()

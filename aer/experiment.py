@@ -1,0 +1,191 @@
+"""A run from settings to the best model: corpus, folds, model, loaders, callbacks, and Catalyst's runner."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from catalyst import dl
+from catalyst.utils.misc import set_global_seed
+from torch.utils.data import DataLoader, Dataset
+
+from aer import checkpoint
+from aer.callbacks import (
+    CheckpointCallback,
+    F1Callback,
+    MAPCallback,
+    ProgressCallback,
+    UnreadableCallback,
+    ValidationLossCallback,
+)
+from aer.corpus import Corpus, describe, find_corpus
+from aer.datasets import EpochSampler, TrainClips, ValidationWindows
+from aer.engine import Engine, Runner, build_engine
+from aer.errors import AerError, InputError
+from aer.folds import Split, folds_csv, split
+from aer.loggers import EpochLogger
+from aer.losses import build_loss
+from aer.optim import build_optimizer, build_schedulers
+from aer.runs import check_may_go_on, choose_run_dir, write_run
+from aer.sample import make_sample_corpus
+from aer.settings import SAMPLE_CORPUS, AnySettings
+from aer.steps import BackwardCallback, EpochSeedCallback, LossCallback, MixupCallback, OptimizerCallback
+
+BuildModel = Callable[[Any, int], torch.nn.Module]  # from PannsSettings or ResnestSettings and the number of classes
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is trained, and with what."""
+
+    model: torch.nn.Module
+    criterion: torch.nn.Module
+    output_key: str  # the model's output that the criterion reads
+    optimizer: torch.optim.Optimizer
+    schedulers: dict[str, torch.optim.lr_scheduler.LRScheduler]
+
+
+def train(settings: AnySettings, build_model: BuildModel) -> CheckpointCallback:
+    """Trains a model, or goes on with the run in `settings.run_dir`, and prints what came out.
+
+    Whatever can be wrong with the input is found, as InputError, before the run's folder is made.
+    """
+    engine = build_engine(settings)
+    corpus, parts = _find_recordings(settings, engine)
+    folds = folds_csv(corpus, parts)
+    run_dir = choose_run_dir(settings)
+    goes_on = check_may_go_on(run_dir, settings, folds)
+    learner = _build_learner(settings, build_model, corpus.classes)
+    if settings.initial_weights is not None and not goes_on:
+        taken = checkpoint.load_initial_weights(settings.initial_weights, learner.model, settings.model, corpus.classes)
+        engine.print(taken)
+    if engine.is_main_process:
+        write_run(run_dir, settings, corpus.classes, folds)
+    engine.wait_for_everyone()
+
+    about = {
+        "model_kind": settings.model,
+        "classes": list(corpus.classes),
+        "settings": json.dumps(settings.model_dump(mode="json")),
+    }
+    checkpoints = CheckpointCallback(run_dir, about, settings.main_metric, settings.keep_best)
+    _fit(settings, engine, learner, corpus, parts, checkpoints)
+    engine.print(_summary(settings, checkpoints, len(parts.valid)))
+    return checkpoints
+
+
+def _find_recordings(settings: AnySettings, engine: Engine) -> tuple[Corpus, Split]:
+    """The corpus and who is held out; the sample corpus is made where it is missing."""
+    if settings.corpus == SAMPLE_CORPUS and settings.csv is None and not SAMPLE_CORPUS.exists():
+        if engine.is_local_main_process:
+            engine.print(make_sample_corpus(SAMPLE_CORPUS))
+        engine.wait_for_everyone()
+    corpus = find_corpus(settings.corpus, settings.csv, settings.group_by)
+    parts = split(corpus, settings)
+    step_clips = settings.batch_size * engine.num_processes
+    if step_clips > len(parts.train):
+        raise InputError(
+            f"batch_size {settings.batch_size} x {engine.num_processes} process(es) is larger than the training set "
+            f"of {len(parts.train)} clips: set --batch-size to {len(parts.train) // engine.num_processes} at most"
+        )
+    engine.print(describe(corpus, parts))
+    return corpus, parts
+
+
+def _build_learner(settings: AnySettings, build_model: BuildModel, classes: tuple[str, ...]) -> Learner:
+    set_global_seed(settings.seed)  # the same first weights on every process
+    model = build_model(settings, len(classes))
+    criterion, output_key = build_loss(settings.loss_func)
+    optimizer = build_optimizer(settings, model)
+    return Learner(model, criterion, output_key, optimizer, build_schedulers(settings, optimizer))
+
+
+def _fit(
+    settings: AnySettings,
+    engine: Engine,
+    learner: Learner,
+    corpus: Corpus,
+    parts: Split,
+    checkpoints: CheckpointCallback,
+) -> None:
+    """Catalyst's runner with everything that it is given."""
+    train_set = TrainClips([corpus.recordings[i] for i in parts.train], corpus.classes, settings)
+    valid_set = ValidationWindows([corpus.recordings[i] for i in parts.valid], corpus.classes, settings)
+    sampler = EpochSampler(len(train_set), settings.seed)
+    names = {
+        "train": [str(recording.path) for recording in train_set.recordings],
+        "valid": [str(recording.path) for recording in valid_set.recordings],
+    }
+    Runner().train(
+        engine=engine,
+        model=learner.model,
+        criterion=learner.criterion,
+        optimizer=learner.optimizer,
+        scheduler=learner.schedulers,
+        loaders={
+            # the clips over after the last whole batch wait for another epoch, which draws its order anew
+            "train": _loader(settings, engine, train_set, sampler=sampler, drop_last=True),
+            "valid": _loader(settings, engine, valid_set),
+        },
+        num_epochs=settings.epochs,
+        seed=settings.seed,
+        callbacks=[
+            EpochSeedCallback(settings.seed, [train_set, sampler]),
+            *([MixupCallback(settings.mixup.alpha)] if settings.mixup.on != "off" else []),
+            LossCallback(learner.criterion, learner.output_key),
+            ValidationLossCallback(learner.criterion, learner.output_key),
+            F1Callback(settings.f1_threshold, settings.clip_score),
+            MAPCallback(settings.clip_score),
+            UnreadableCallback(names),
+            BackwardCallback(settings.clip_gradient_norm),
+            OptimizerCallback(metric_key="loss"),
+            *_scheduler_callbacks(settings, learner.schedulers),
+            ProgressCallback(),
+            checkpoints,
+        ],
+        loggers=_loggers(checkpoints) if engine.is_main_process else {},
+    )
+
+
+def _loader(settings: AnySettings, engine: Engine, dataset: Dataset[Any], **arguments: Any) -> DataLoader[Any]:
+    return DataLoader(
+        dataset,
+        batch_size=settings.batch_size,
+        num_workers=settings.workers,
+        persistent_workers=settings.workers > 0,
+        pin_memory=engine.device.type == "cuda",
+        **arguments,
+    )
+
+
+def _scheduler_callbacks(settings: AnySettings, schedulers: Iterable[str]) -> list[dl.SchedulerCallback]:
+    """Always our own: Catalyst's runner does not recognise today's schedulers and would never step them."""
+    callbacks = []
+    if "warmup" in schedulers:
+        callbacks.append(dl.SchedulerCallback(scheduler_key="warmup", mode="batch"))
+    if "main" in schedulers:
+        plateau = {"loader_key": "valid", "metric_key": settings.main_metric}
+        watched = plateau if settings.scheduler == "ReduceLROnPlateau" else {}
+        callbacks.append(dl.SchedulerCallback(scheduler_key="main", mode=settings.scheduler_step, **watched))
+    return callbacks
+
+
+def _loggers(checkpoints: CheckpointCallback) -> dict[str, Any]:
+    tensorboard = dl.TensorboardLogger(str(checkpoints.run_dir / "tensorboard"))
+    return {"console": EpochLogger(checkpoints), "tensorboard": tensorboard}
+
+
+def _summary(settings: AnySettings, checkpoints: CheckpointCallback, n_valid: int) -> str:
+    """The last lines of a run: the best epoch's metrics and where its model is."""
+    if not checkpoints.best:
+        raise AerError(f"no epoch had a {settings.main_metric} that is a number: is there a clip of every class?")
+    epoch = checkpoints.best[0]["epoch"]
+    row = checkpoints.history[epoch - 1]
+    return (
+        f"best by {settings.main_metric}: epoch {epoch} of {settings.epochs}, on {n_valid} validation recordings\n"
+        f"macro F1 {row['valid_f1']:.4f}\n"
+        f"mAP      {row['valid_map']:.4f}\n"
+        f"best model: {checkpoints.best_path}\n"
+        f"logs: {checkpoints.run_dir / 'metrics.csv'}, {checkpoints.run_dir / 'tensorboard'}"
+    )

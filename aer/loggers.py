@@ -1,0 +1,34 @@
+"""What a run prints: one line per epoch."""
+
+import time
+from typing import Any
+
+from catalyst import dl
+
+from aer.callbacks import CheckpointCallback
+
+
+class EpochLogger(dl.ConsoleLogger):  # type: ignore[misc]
+    """A line per epoch, where Catalyst's logger prints three with fifteen digits a number."""
+
+    def __init__(self, checkpoints: CheckpointCallback):
+        super().__init__()
+        self.checkpoints = checkpoints
+        self.since_s = time.monotonic()
+
+    def log_metrics(self, metrics: Any, scope: str, runner: dl.IRunner) -> None:
+        if scope == "epoch":
+            now_s = time.monotonic()
+            print(self.line(runner.epoch_step, runner.num_epochs, now_s - self.since_s), flush=True)
+            self.since_s = now_s
+
+    def line(self, epoch: int, n_epochs: int, duration_s: float) -> str:
+        """The line of an epoch that the checkpoint callback has seen."""
+        row = self.checkpoints.history[-1]
+        is_best = bool(self.checkpoints.best) and self.checkpoints.best[0]["epoch"] == epoch
+        return (
+            f"epoch {epoch:>{len(str(n_epochs))}}/{n_epochs}"
+            f"  train loss {row['train_loss']:.4f}  valid loss {row['valid_loss']:.4f}"
+            f"  macro F1 {row['valid_f1']:.3f}  mAP {row['valid_map']:.3f}"
+            f"  lr {row['train_lr']:.1e}  {duration_s:.0f} s{'  best so far' if is_best else ''}"
+        )

@@ -1,0 +1,97 @@
+"""A run's folder: what is written there before training, and whether a run may go on in it."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from aer import __version__, checkpoint
+from aer.errors import InputError
+from aer.settings import Settings
+
+# Settings that may change when a run goes on: they leave what was trained so far as it is.
+HARMLESS = ("epochs", "workers", "device", "keep_best", "run_dir", "fresh")
+PACKAGES = ("torch", "catalyst", "accelerate", "torchlibrosa", "resnest", "soundfile", "soxr", "numpy", "scikit-learn")
+
+
+def choose_run_dir(settings: Settings) -> Path:
+    """`settings.run_dir`, or with `fresh` the first of its numbered neighbours that is not there yet."""
+    folder = settings.run_dir
+    number = 2
+    while settings.fresh and folder.exists():
+        folder = settings.run_dir.with_name(f"{settings.run_dir.name}-{number}")
+        number += 1
+    return folder
+
+
+def check_may_go_on(folder: Path, settings: Settings, folds_csv: str) -> bool:
+    """True if the folder holds a run that these settings continue, False if it holds none.
+
+    Raises InputError, with the differences, for a run with other settings or other data, and for a folder with
+    something else in it.
+    """
+    if not folder.exists():
+        return False
+    if not folder.is_dir():
+        raise InputError(f"run_dir {folder} is a file; name another --run-dir")
+    written = folder / "settings.json"
+    if not written.exists():
+        if any(folder.iterdir()):
+            raise InputError(f"run_dir {folder} holds files that are no run of aer; name another --run-dir")
+        return False
+    if not (folder / "checkpoints" / "last.pth").exists():
+        return False  # stopped before its first epoch was done: nothing to lose
+    before, now = _flat(json.loads(written.read_text())), _flat(settings.model_dump(mode="json"))
+    names = sorted(name for name in before.keys() | now.keys() if name.split(".")[0] not in HARMLESS)
+    differences = [
+        f"{name} {before.get(name)} -> {now.get(name)}" for name in names if before.get(name) != now.get(name)
+    ]
+    if not differences and (folder / "folds.csv").read_text() != folds_csv:
+        differences = ["the corpus or its folds have changed"]
+    if differences:
+        raise InputError(
+            f"{folder} holds a run with other settings ({'; '.join(differences)}); --fresh starts a new one beside it, "
+            "--run-dir names another folder"
+        )
+    return True
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"mel": {"n_mels": 64}} -> {"mel.n_mels": 64}; parameters of optimizer and scheduler stay whole."""
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        if isinstance(value, dict) and not name.endswith("_params"):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def write_run(folder: Path, settings: Settings, classes: Sequence[str], folds_csv: str) -> None:
+    """Makes the folder and writes the effective settings, classes, folds and versions; InputError where it can't."""
+    versions = {"aer": __version__, "python": platform.python_version()}
+    versions |= {name: metadata.version(name) for name in PACKAGES}
+    texts = {
+        "classes.txt": "".join(f"{name}\n" for name in classes),
+        "folds.csv": folds_csv,
+        "versions.json": json.dumps(versions, indent=2) + "\n",
+        "settings.json": json.dumps(settings.model_dump(mode="json"), indent=2) + "\n",
+    }
+    try:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+    except OSError as error:
+        raise InputError(
+            f"run_dir {folder} can't be written: {error.strerror or error}; name another --run-dir"
+        ) from error
+
+
+def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """`metrics.csv` of a run: a row per epoch, a column per metric."""
+    text = pd.DataFrame(list(history)).to_csv(index=False)
+    checkpoint.write_whole(folder / "metrics.csv", lambda file: file.write(text.encode()))

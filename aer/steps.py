@@ -1,0 +1,119 @@
+"""What a training step is made of: seeding, mixup, loss, backward pass, optimizer; callbacks in Catalyst's order.
+
+Each class says what it adds to, or has instead of, Catalyst's own.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from catalyst import dl
+from catalyst.core.callback import Callback, CallbackOrder, IBackwardCallback, ICriterionCallback
+from catalyst.utils.misc import set_global_seed
+
+from aer.augment import draw_mixup, mixup
+from aer.errors import AerError
+
+
+class HasEpoch(Protocol):
+    """A data set or sampler whose draws follow from the epoch."""
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+
+class EpochSeedCallback(Callback):  # type: ignore[misc]
+    """Seeds every generator from (seed, epoch, process), so that an epoch does not depend on the ones before it.
+
+    Catalyst's own seed is the sum of the three: process 1 of epoch 1 would draw what process 0 of epoch 2 draws.
+    """
+
+    def __init__(self, seed: int, sources: Sequence[HasEpoch]):
+        super().__init__(order=CallbackOrder.Internal)
+        self.seed = seed
+        self.sources = sources
+
+    def on_epoch_start(self, runner: dl.IRunner) -> None:
+        for source in self.sources:
+            source.set_epoch(runner.epoch_step)
+
+    def on_loader_start(self, runner: dl.IRunner) -> None:
+        """After Catalyst's own seeding, which comes just before."""
+        mixed = np.random.SeedSequence([self.seed, runner.epoch_step, runner.engine.process_index])
+        set_global_seed(int(mixed.generate_state(1)[0]))
+
+
+class MixupCallback(Callback):  # type: ignore[misc]
+    """Draws weights and partners for each training batch; mixes the targets here, while the model mixes its input."""
+
+    def __init__(self, alpha: float):
+        super().__init__(order=CallbackOrder.Internal)
+        self.alpha = alpha
+
+    def on_batch_start(self, runner: dl.IRunner) -> None:
+        if not runner.is_train_loader:
+            return
+        targets = runner.batch["targets"]
+        weight, partner = draw_mixup(len(targets), self.alpha, targets.device)
+        runner.batch = {
+            **runner.batch,
+            "targets": mixup(targets, weight, partner),
+            "mixup_weight": weight,
+            "mixup_partner": partner,
+        }
+
+
+class LossCallback(ICriterionCallback):  # type: ignore[misc]
+    """The loss of a training batch, and its mean over the loader.
+
+    Instead of Catalyst's, which reads the loss back from the device twice per batch and lets NaN train on. The
+    validation loss is `EvaluationCallback`'s.
+    """
+
+    def __init__(self, criterion: torch.nn.Module, output_key: str):
+        super().__init__()
+        self.criterion = criterion
+        self.output_key = output_key
+        self.total = torch.zeros(2)
+
+    def on_loader_start(self, runner: dl.IRunner) -> None:
+        self.total = torch.zeros(2, device=runner.engine.device)  # summed loss, clips
+
+    def on_batch_end(self, runner: dl.IRunner) -> None:
+        if not runner.is_train_loader:
+            return
+        loss = self.criterion(runner.batch[self.output_key], runner.batch["targets"])
+        if not torch.isfinite(loss):
+            raise AerError(
+                f"the loss is {loss.item()} in epoch {runner.epoch_step}, step {runner.loader_batch_step}: training "
+                "has diverged; lower learning_rate (Cnn14 from scratch wants about 1e-4) or set clip_gradient_norm"
+            )
+        runner.batch_metrics["loss"] = loss
+        self.total += torch.stack([loss.detach() * runner.batch_size, loss.new_tensor(runner.batch_size)])
+
+    def on_loader_end(self, runner: dl.IRunner) -> None:
+        if runner.is_train_loader:
+            loss, clips = runner.engine.reduce(self.total, reduction="sum").tolist()
+            runner.loader_metrics["loss"] = loss / clips
+
+
+class BackwardCallback(IBackwardCallback):  # type: ignore[misc]
+    """The backward pass with an optional limit on the gradient's norm, where Catalyst's own limit raises an error."""
+
+    def __init__(self, clip_gradient_norm: float | None):
+        super().__init__()
+        self.clip_gradient_norm = clip_gradient_norm
+
+    def on_batch_end(self, runner: dl.IRunner) -> None:
+        if not runner.is_train_loader:
+            return
+        runner.engine.backward(runner.batch_metrics["loss"])
+        if self.clip_gradient_norm is not None:
+            runner.engine.clip_grad_norm_(runner.model.parameters(), self.clip_gradient_norm)
+
+
+class OptimizerCallback(dl.OptimizerCallback):  # type: ignore[misc]
+    """Catalyst's, less the momentum among the metrics: it is a crash for optimizers that have none."""
+
+    def _get_lr_momentum_stats(self) -> dict[str, float]:
+        return {"lr": self.optimizer.param_groups[0]["lr"]}

@@ -1,0 +1,22 @@
+"""Trains a PANNs Cnn14 with an attention head, with the settings `panns` of config.py. `--help` lists them."""
+
+import sys
+from pathlib import Path
+
+from aer.cli import read_settings, run_command
+from aer.settings import PannsSettings
+
+CONFIG = Path(__file__).with_name("config.py")
+
+
+def main() -> None:
+    settings = read_settings(PannsSettings, "panns", CONFIG)
+
+    from aer.experiment import train  # only now: importing torch takes longer than --help should
+    from aer.models.panns import build_panns
+
+    train(settings, build_panns)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

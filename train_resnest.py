@@ -1,0 +1,22 @@
+"""Trains a ResNeSt on mel images, with the settings `resnest` of config.py. `--help` lists them."""
+
+import sys
+from pathlib import Path
+
+from aer.cli import read_settings, run_command
+from aer.settings import ResnestSettings
+
+CONFIG = Path(__file__).with_name("config.py")
+
+
+def main() -> None:
+    settings = read_settings(ResnestSettings, "resnest", CONFIG)
+
+    from aer.experiment import train  # only now: importing torch takes longer than --help should
+    from aer.models.resnest import build_resnest
+
+    train(settings, build_resnest)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
