@@ -6,4 +6,5 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # config.py and the scripts are no package
+sys.path.insert(0, str(Path(__file__).parent))  # toy.py
 torch.set_num_threads(1)  # tests run in parallel processes

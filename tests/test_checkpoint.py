@@ -1,0 +1,101 @@
+"""Checkpoint files: whole or absent, and never a way to run code."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from toy import ToyModel
+
+from aer import checkpoint
+from aer.errors import AerError, InputError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+class Shell:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.system, ("touch pwned",))
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "a.pth", {"model": {"w": torch.arange(3.0)}, "epoch": 2})
+    assert names(tmp_path) == ["a.pth"]
+    content = checkpoint.load(tmp_path / "a.pth")
+    assert content["epoch"] == 2
+    assert content["model"]["w"].tolist() == [0, 1, 2]
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"old")
+
+    def fail(file: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(AerError, match="No space left on device; make room"):
+        checkpoint.write_whole(path, fail)
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["a.pth"]
+
+
+def test_best_is_another_name_of_an_epochs_file(tmp_path: Path) -> None:
+    for content in (b"one", b"two"):
+        (tmp_path / "epoch").write_bytes(content)
+        checkpoint.link_whole(tmp_path / "epoch", tmp_path / "best")
+        checkpoint.link_whole(tmp_path / "epoch", tmp_path / "best")  # the same again changes nothing
+        assert (tmp_path / "best").read_bytes() == content
+        (tmp_path / "epoch").unlink()
+        assert (tmp_path / "best").read_bytes() == content
+    assert names(tmp_path) == ["best"]
+
+
+def broken_files(folder: Path) -> dict[str, Path]:
+    whole = folder / "whole.pth"
+    checkpoint.save(whole, {"model": {"w": torch.zeros(1000)}})
+    files = {name: folder / f"{name}.pth" for name in ("cut", "text", "empty", "code", "other", "pickle")}
+    files["cut"].write_bytes(whole.read_bytes()[:1500])
+    files["text"].write_text("no weights here")
+    files["empty"].write_bytes(b"")
+    torch.save({"format": 1, "model": Shell()}, files["code"])
+    torch.save({"model": {"w": torch.zeros(1)}}, files["other"])
+    files["pickle"].write_bytes(pickle.dumps(Shell()))
+    return {**files, "folder": folder, "missing": folder / "missing.pth"}
+
+
+def test_a_file_that_is_no_checkpoint_is_refused_in_one_line_and_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in broken_files(tmp_path).values():
+        with pytest.raises(InputError) as caught:
+            checkpoint.load(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_initial_weights(tmp_path: Path) -> None:
+    source = ToyModel()
+    path = tmp_path / "best.pth"
+    about = {"model_kind": "toy", "classes": ["a", "b", "c"], "epoch": 4}
+    checkpoint.save(path, {**about, "model": source.state_dict()})
+
+    model = ToyModel()
+    assert "epoch 4" in checkpoint.load_initial_weights(path, model, "toy", ("a", "b", "c"))
+    assert torch.equal(model.head.weight, source.head.weight)
+
+    other = ToyModel()
+    fresh_head = other.head.weight.detach().clone()
+    assert "a fresh head for 3 classes" in checkpoint.load_initial_weights(path, other, "toy", ("x", "y", "z"))
+    assert torch.equal(other.body.weight, source.body.weight)
+    assert torch.equal(other.head.weight, fresh_head)
+
+    with pytest.raises(InputError, match="holds a toy model, and this run trains panns"):
+        checkpoint.load_initial_weights(path, model, "panns", ("a", "b", "c"))
+    checkpoint.save(path, {**about, "model": {"body.weight": torch.zeros(8, 16)}})
+    with pytest.raises(InputError, match="does not fit this model"):
+        checkpoint.load_initial_weights(path, model, "toy", ("a", "b", "c"))

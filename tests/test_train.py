@@ -1,0 +1,180 @@
+"""Both scripts as a user runs them: in a subprocess, on small real recordings in four formats."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from aer import checkpoint
+
+ROOT = Path(__file__).parents[1]
+RATE = 16000
+FORMATS = ("wav", "flac", "ogg", "mp3")
+# Small enough for seconds per epoch; SGD keeps the checkpoints of 80 million weights at a third of Adam's size.
+SMALL = (
+    "--clip-duration-s 0.64 --mel.window-samples 512 --mel.hop-samples 320 --mel.n-mels 32 --batch-size 4 --epochs 2 "
+    "--n-folds 3 --optimizer SGD --learning-rate 1e-3 --keep-best 1 --device cpu"
+)
+ONLY_OF = {"train_panns.py": "", "train_resnest.py": "--image-height 32"}
+
+
+def write_clip(path: Path, frequency_hz: float, duration_s: float, seed: int, channels: int = 1) -> None:
+    random = np.random.default_rng(seed)
+    time_s = np.arange(int(duration_s * RATE)) / RATE
+    tone = 0.3 * np.sin(2 * np.pi * frequency_hz * time_s) + 0.01 * random.standard_normal(time_s.size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.tile(tone[:, None], channels), RATE)
+
+
+def make_corpus(root: Path, clips_per_class: int = 9) -> Path:
+    """Class folders with two classes, clips of 0.3 to 1.5 s in four formats, mono and stereo."""
+    for c, (name, frequency_hz) in enumerate({"robin": 1000.0, "wren": 3000.0}.items()):
+        for i in range(clips_per_class):
+            path = root / name / f"{name}_{i}.{FORMATS[i % 4]}"
+            write_clip(path, frequency_hz, 0.3 + 0.15 * i, seed=100 * c + i, channels=1 + i % 2)
+    return root
+
+
+def run(script: str, options: str, folder: Path, *before: str) -> subprocess.CompletedProcess[str]:
+    """The script, started in `folder` as a user starts it."""
+    command = [*(before or (sys.executable,)), str(ROOT / script), *SMALL.split(), *ONLY_OF[script].split()]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, *options.split()], capture_output=True, text=True, cwd=folder, env=environment, timeout=500
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "more"),
+    [
+        ("train_panns.py", "--warmup-steps 2 --spec-augment.time-masks 1 --spec-augment.time-mask-frames 4"),
+        ("train_resnest.py", "--workers 2 --mixup.on waveform --mixed-precision bf16 --loss-func Focal"),
+    ],
+)
+def test_a_run_from_class_folders_to_the_best_model(tmp_path: Path, script: str, more: str) -> None:
+    make_corpus(tmp_path / "corpus")
+    (tmp_path / "corpus/robin/broken.wav").write_bytes(b"RIFF and nothing else")
+    options = f"--corpus corpus --run-dir out {more}"
+    done = run(script, options, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no progress bars without a terminal, no warnings that a user can't act on
+    assert "broken.wav" in done.stdout
+    assert "macro F1" in done.stdout
+    assert "mAP" in done.stdout
+    assert f"best model: {Path('out/checkpoints/best.pth')}" in done.stdout
+
+    out = tmp_path / "out"
+    history = pd.read_csv(out / "metrics.csv")
+    assert history["epoch"].tolist() == [1, 2]
+    assert history[["train_loss", "valid_loss", "valid_f1", "valid_map"]].notna().all(axis=None)
+    assert (out / "classes.txt").read_text() == "robin\nwren\n"
+    settings = json.loads((out / "settings.json").read_text())
+    assert (settings["batch_size"], settings["mel"]["n_mels"], settings["n_folds"]) == (4, 32, 3)
+    folds = pd.read_csv(out / "folds.csv")
+    assert len(folds) == 18
+    assert folds.groupby("fold").size().tolist() == [6, 6, 6]
+    assert json.loads((out / "versions.json").read_text())["catalyst"] == "22.4"
+    assert any((out / "tensorboard").rglob("events*"))
+    best = checkpoint.load(out / "checkpoints/best.pth")
+    assert best["classes"] == ["robin", "wren"]
+    assert best["metrics"]["valid_f1"] == history["valid_f1"].max()
+
+    again = run(script, options, tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "2 of 2 epochs are done" in again.stdout
+    assert "best model:" in again.stdout
+    longer = run(script, f"{options} --epochs 3", tmp_path)
+    assert longer.returncode == 0, longer.stderr
+    assert pd.read_csv(out / "metrics.csv")["epoch"].tolist() == [1, 2, 3]
+    other = run(script, f"{options} --learning-rate 0.01", tmp_path)
+    assert other.returncode == 2
+    assert "learning_rate 0.001 -> 0.01" in other.stderr
+    assert "--fresh" in other.stderr
+
+
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    make_corpus(tmp_path / "corpus")
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    done = run("train_resnest.py", "--corpus corpus --run-dir out", tmp_path, *torchrun)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("best model:") == 1
+    assert pd.read_csv(tmp_path / "out/metrics.csv")["epoch"].tolist() == [1, 2]
+
+
+def empty_class(folder: Path) -> str:
+    (folder / "corpus/owl").mkdir()
+    return "--corpus corpus"
+
+
+def csv_of_missing_files(folder: Path) -> str:
+    (folder / "list.csv").write_text("path,labels\ncorpus/robin/robin_0.wav,robin\ncorpus/gone.wav,wren\n")
+    return "--corpus corpus --csv list.csv"
+
+
+def no_weights_file(folder: Path) -> str:
+    (folder / "weights.pth").write_text("these are no weights")
+    return "--corpus corpus --pretrained-panns weights.pth"
+
+
+def no_checkpoint(folder: Path) -> str:
+    (folder / "weights.pth").write_text("these are no weights")
+    return "--corpus corpus --initial-weights weights.pth"
+
+
+def other_files_in_run_dir(folder: Path) -> str:
+    (folder / "out").mkdir()
+    (folder / "out/thesis.txt").write_text("mine")
+    return "--corpus corpus"
+
+
+def option(text: str) -> Callable[[Path], str]:
+    return lambda folder: text
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (option("--corpus nowhere"), "nowhere"),
+        (empty_class, "owl"),
+        (csv_of_missing_files, "gone.wav"),
+        (option("--corpus corpus --batch-size 13"), "batch_size 13"),
+        (option("--corpus corpus --optimizer Adamm"), "did you mean Adam"),
+        (option("--corpus corpus --scheduler StepLRR"), "did you mean StepLR"),
+        (option("--corpus corpus --n-folds 30"), "30"),
+        (option("--corpus corpus --mixed-precision fp16"), "fp16 needs a GPU"),
+        (option("--corpus corpus --run-dir /sys/kernel/aer"), "can't be written"),
+        (option("--corpus corpus --run-dir corpus/robin/robin_0.wav"), "is a file"),
+        (no_weights_file, "weights.pth"),
+        (no_checkpoint, "weights.pth is no checkpoint of aer"),
+        (other_files_in_run_dir, "holds files that are no run of aer"),
+    ],
+)
+def test_bad_input_ends_with_one_line_status_2_and_nothing_written(
+    tmp_path: Path, prepare: Callable[[Path], str], message: str
+) -> None:
+    make_corpus(tmp_path / "corpus")
+    options = prepare(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    done = run("train_panns.py", f"--run-dir out {options}", tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_read_only_place_for_the_run(tmp_path: Path) -> None:
+    if os.name != "posix" or os.geteuid() == 0:
+        pytest.skip("root may write everywhere; /sys above stands for this case")
+    make_corpus(tmp_path / "corpus")
+    (tmp_path / "locked").mkdir(mode=0o500)
+    done = run("train_panns.py", "--corpus corpus --run-dir locked/out", tmp_path)
+    assert done.returncode == 2
+    assert "can't be written" in done.stderr

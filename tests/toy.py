@@ -1,0 +1,123 @@
+"""A small real model and real loaders for tests of the training loop: seconds, not minutes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from aer.losses import build_loss
+from catalyst import dl
+from torch.utils.data import DataLoader, Dataset
+
+from aer.callbacks import CheckpointCallback, F1Callback, MAPCallback, UnreadableCallback, ValidationLossCallback
+from aer.engine import Engine, Runner
+from aer.steps import BackwardCallback, EpochSeedCallback, LossCallback, OptimizerCallback
+
+N_CLASSES = 3
+SAMPLES = 16
+
+
+class ToyModel(torch.nn.Module):
+    """Waveforms (B, 16) -> the outputs that the training loop expects; dropout, so that it draws random numbers."""
+
+    head_prefixes = ("head.",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = torch.nn.Linear(SAMPLES, 8)
+        self.dropout = torch.nn.Dropout(0.5)
+        self.head = torch.nn.Linear(8, N_CLASSES)
+
+    def forward(
+        self,
+        waveform: torch.Tensor,
+        mixup_weight: torch.Tensor | None = None,
+        mixup_partner: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        if mixup_weight is not None:
+            waveform = mixup_weight[:, None] * waveform + (1 - mixup_weight[:, None]) * waveform[mixup_partner]
+        logits = self.head(self.dropout(torch.relu(self.body(waveform))))
+        return {"logits": logits, "clipwise_output": logits.sigmoid()}
+
+
+class ToyWindows(Dataset[dict[str, torch.Tensor]]):
+    """Noise with a class-dependent slope; `windows_per_clip` windows of each clip, some marked unreadable."""
+
+    def __init__(self, n_clips: int, seed: int, windows_per_clip: int = 1, unreadable: Sequence[int] = ()):
+        random = np.random.default_rng(seed)
+        self.clips = np.repeat(np.arange(n_clips), windows_per_clip)
+        targets = random.integers(0, 2, (n_clips, N_CLASSES)).astype(np.float32)
+        targets[0] = 1
+        self.targets = targets[self.clips]
+        slopes = random.normal(size=(N_CLASSES, SAMPLES))
+        noise = random.normal(size=(len(self.clips), SAMPLES))
+        self.waveforms = (self.targets @ slopes + noise).astype(np.float32)
+        self.unreadable = np.where(np.isin(self.clips, unreadable), self.clips, -1)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {
+            "waveform": torch.from_numpy(self.waveforms[index]),
+            "targets": torch.from_numpy(self.targets[index]),
+            "clip": torch.tensor(self.clips[index]),
+            "unreadable": torch.tensor(self.unreadable[index]),
+        }
+
+
+def toy_train(
+    run_dir: Path,
+    epochs: int,
+    valid: Dataset[Any] | None = None,
+    optimizer: str = "Adam",
+    learning_rate: float = 0.05,
+    scheduler_params: Mapping[str, Any] | None = None,
+    clip_gradient_norm: float | None = None,
+    metric: str = "loss",
+    extra: Sequence[dl.Callback] = (),
+    model: torch.nn.Module | None = None,
+) -> tuple[CheckpointCallback, torch.nn.Module]:
+    """A run of the real loop in `run_dir`, which goes on where there is one."""
+    torch.manual_seed(1)
+    model = model or ToyModel()
+    criterion, output_key = build_loss("BCEWithLogits")
+    made = getattr(torch.optim, optimizer)(model.parameters(), lr=learning_rate)
+    schedulers = {}
+    if scheduler_params is not None:
+        schedulers["main"] = torch.optim.lr_scheduler.CosineAnnealingLR(made, **scheduler_params)
+    (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
+    about = {"model_kind": "toy", "classes": ["a", "b", "c"], "settings": "{}"}
+    checkpoints = CheckpointCallback(run_dir, about, metric, keep_best=2)
+    train_set = ToyWindows(26, seed=5)
+    valid = valid or ToyWindows(13, seed=5, windows_per_clip=3)
+    names = {"train": [f"t{i}" for i in range(26)], "valid": [f"v{i}" for i in range(13)]}
+    Runner().train(
+        engine=Engine(cpu=True),
+        model=model,
+        criterion=criterion,
+        optimizer=made,
+        scheduler=schedulers,
+        loaders={
+            "train": DataLoader(train_set, batch_size=8, drop_last=True),
+            "valid": DataLoader(valid, batch_size=8),
+        },
+        num_epochs=epochs,
+        seed=3,
+        callbacks=[
+            EpochSeedCallback(3, []),
+            LossCallback(criterion, output_key),
+            ValidationLossCallback(criterion, output_key),
+            F1Callback(),
+            MAPCallback(),
+            UnreadableCallback(names),
+            BackwardCallback(clip_gradient_norm),
+            OptimizerCallback(metric_key="loss"),
+            *([dl.SchedulerCallback(scheduler_key="main", mode="epoch")] if schedulers else []),
+            *extra,
+            checkpoints,
+        ],
+        loggers={"console": dl.ConsoleLogger()},
+    )
+    return checkpoints, model
