@@ -23,7 +23,7 @@ AFTER_ALL_ELSE = CallbackOrder.External + 10  # after schedulers and early stopp
 class UnreadableCallback(Callback):  # type: ignore[misc]
     """Names, once each, the recordings that could not be read, and counts them per epoch in `unreadable`."""
 
-    def __init__(self, names: dict[str, Sequence[str]]):
+    def __init__(self, names: Mapping[str, Sequence[str]]):
         """`names`: for each loader the recordings' names, in the order of the indices in `batch["unreadable"]`."""
         super().__init__(order=CallbackOrder.Metric)
         self.names = names
@@ -38,7 +38,7 @@ class UnreadableCallback(Callback):  # type: ignore[misc]
 
     def on_loader_end(self, runner: dl.IRunner) -> None:
         marks = torch.cat(self.marks)
-        failed = [self.names[runner.loader_key][i] for i in marks[marks >= 0].unique().tolist()]
+        failed = [self.names[runner.loader_key][i] for i in sorted(set(marks[marks >= 0].tolist()))]
         runner.loader_metrics["unreadable"] = len(failed)
         for name in failed:
             if name not in self.told and runner.engine.is_main_process:

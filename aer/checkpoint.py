@@ -14,7 +14,7 @@ from aer.errors import AerError, InputError
 FORMAT = 1  # raised when a reader of today's files could no longer read tomorrow's
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Lets `write` fill a file beside `path`, flushes it to the disk and renames it: `path` is old or new, never half.
 
     Raises AerError where the disk is full or the folder can't be written; what stood at `path` is then untouched.

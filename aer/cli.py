@@ -70,8 +70,10 @@ def load_config(path: Path, kind: type[OneKind], name: str) -> OneKind:
     except AerError as error:
         raise InputError(f"{path}: {error}") from error
     except Exception as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        line = getattr(error, "lineno", None) or (lines or ["?"])[-1]
+        lines: list[int | None] = [
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
+        ]
+        line = getattr(error, "lineno", None) or (lines or [None])[-1] or "?"
         raise InputError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
     settings = values.get(name)
     if not isinstance(settings, kind):
