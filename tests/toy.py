@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from aer.losses import build_loss
 from catalyst import dl
 from torch.utils.data import DataLoader, Dataset
 
 from aer.callbacks import CheckpointCallback, F1Callback, MAPCallback, UnreadableCallback, ValidationLossCallback
 from aer.engine import Engine, Runner
+from aer.losses import build_loss
 from aer.steps import BackwardCallback, EpochSeedCallback, LossCallback, OptimizerCallback
 
 N_CLASSES = 3
