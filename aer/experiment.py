@@ -19,11 +19,11 @@ from aer.callbacks import (
     UnreadableCallback,
     ValidationLossCallback,
 )
-from aer.corpus import Corpus, describe, find_corpus
+from aer.corpus import Corpus, find_corpus
 from aer.datasets import EpochSampler, TrainClips, ValidationWindows
 from aer.engine import Engine, Runner, build_engine
 from aer.errors import AerError, InputError
-from aer.folds import Split, folds_csv, split
+from aer.folds import Split, describe, folds_csv, split
 from aer.loggers import EpochLogger
 from aer.losses import build_loss
 from aer.optim import build_optimizer, build_schedulers

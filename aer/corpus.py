@@ -1,0 +1,199 @@
+"""Finds the recordings of a corpus, their labels and their lengths.
+
+Three layouts: class folders; the Birdcall CSV beside its class folders; a CSV of `path,labels`.
+"""
+
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from aer.audio import probe
+from aer.errors import AudioError, InputError
+
+SUFFIXES = frozenset(
+    (".wav", ".wave", ".w64", ".rf64", ".caf", ".au", ".aif", ".aiff", ".aifc", ".flac", ".ogg", ".oga", ".opus")
+    + (".mp3", ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka")
+)
+# where class folders stand below a corpus, the first that is there
+AUDIO_FOLDERS = ("resampled_train_audio", "raw_train_audio", "train_audio")
+# name of a CSV in a corpus: the column with the file names in it, and the folder that they are in
+BIRDCALL_CSVS = {
+    "train_mod.csv": ("resampled_filename", "resampled_train_audio"),
+    "train.csv": ("filename", "raw_train_audio"),
+}
+PROBE_THREADS = 8  # headers are read while the disk is waited for
+PROGRESS_FROM = 2000  # recordings from which reading headers is worth a progress bar
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One labelled recording."""
+
+    path: Path
+    labels: tuple[str, ...]  # none: nothing is to be found in it
+    duration_s: float
+    sample_rate: int
+    group: str | None = None  # its value of `group_by`
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All recordings that can be used, in a fixed order, and those that can't, with the reason."""
+
+    recordings: tuple[Recording, ...]
+    classes: tuple[str, ...]
+    left_out: tuple[tuple[Path, str], ...]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A recording before its header is read."""
+
+    path: Path
+    labels: tuple[str, ...]
+    group: str | None = None
+
+
+def printable(text: object) -> str:
+    """Text from outside as it may go to a terminal: control characters are escaped."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", lambda m: repr(m[0])[1:-1], str(text))
+
+
+def find_corpus(root: Path, csv: Path | None = None, group_by: str | None = None) -> Corpus:
+    """The corpus below `root`; labels come from `csv`, from a Birdcall CSV in it, or from the names of its folders.
+
+    Raises InputError, in one line, for what is missing or contradictory. Recordings that can't be read are left out,
+    with the reason; if that is all of them, it is an error too.
+    """
+    if not root.is_dir():
+        raise InputError(f"corpus {root} is {'no folder' if root.exists() else 'not there'}; name yours with --corpus")
+    chosen = csv or next((root / name for name in BIRDCALL_CSVS if (root / name).is_file()), None)
+    left_out: list[tuple[Path, str]] = []
+    if chosen is not None:
+        listed = _from_csv(root, chosen, group_by)
+    elif group_by is not None:
+        raise InputError(f"group_by {group_by!r} is a column of a CSV, and corpus {root} has class folders only")
+    else:
+        listed, left_out = _from_folders(root)
+    recordings, unreadable = _probe_all(listed)
+    if not recordings:
+        path, reason = (unreadable or left_out)[0]
+        raise InputError(
+            f"no recording of corpus {root} can be read; the first: {printable(path)}: {printable(reason)}"
+        )
+    classes = tuple(sorted({label for recording in recordings for label in recording.labels}))
+    if len(classes) < 2:
+        raise InputError(
+            f"corpus {root} has {len(classes)} class(es) ({', '.join(map(printable, classes))}); two are needed"
+        )
+    return Corpus(tuple(recordings), classes, (*left_out, *unreadable))
+
+
+def _from_folders(root: Path) -> tuple[list[_Listed], list[tuple[Path, str]]]:
+    """A class per folder; other files in them are left out."""
+    base = next((root / name for name in AUDIO_FOLDERS if (root / name).is_dir()), root)
+    folders = sorted(entry for entry in base.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not folders:
+        raise InputError(f"corpus {base} has no class folders and no {' or '.join(BIRDCALL_CSVS)}")
+    listed, left_out = [], []
+    for folder in folders:
+        files = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        sounds = [file for file in files if file.suffix.lower() in SUFFIXES]
+        if not sounds:
+            raise InputError(f"class folder {printable(folder)} has no recordings: fill it or remove it")
+        listed += [_Listed(file, (folder.name,)) for file in sounds]
+        left_out += [(file, "no audio file by its name") for file in files if file.suffix.lower() not in SUFFIXES]
+    return listed, left_out
+
+
+def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:
+    """The rows of a Birdcall CSV, or of one with the columns `path` and `labels`."""
+    try:
+        # as text, and without pandas' idea of missing values: a class may be called NA or 001
+        table = pd.read_csv(csv, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise InputError(f"csv {csv} is not there") from error
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        raise InputError(f"csv {csv} can't be read: {' '.join(str(error).split())}") from error
+    if table.empty:
+        raise InputError(f"csv {csv} has no rows")
+    if group_by is not None and group_by not in table.columns:
+        known = ", ".join(map(printable, table.columns))
+        raise InputError(f"group_by: csv {csv} has no column {group_by!r}, it has {known}")
+    if {"path", "labels"} <= set(table.columns):
+        base = csv.parent
+        paths = table["path"].tolist()
+        labels = [tuple(dict.fromkeys(filter(None, map(str.strip, cell.split(";"))))) for cell in table["labels"]]
+    else:
+        base, paths = _birdcall_paths(root, csv, table)
+        labels = [(code,) for code in table["ebird_code"]]
+    groups = [None] * len(table) if group_by is None else table[group_by].tolist()
+    rows = zip(_inside(base, paths, csv), labels, groups, strict=True)
+    listed = [_Listed(path, names, group) for path, names, group in rows]
+    _check_files(listed, csv)
+    return listed
+
+
+def _birdcall_paths(root: Path, csv: Path, table: pd.DataFrame) -> tuple[Path, list[str]]:
+    """The folder of the class folders, and the files below it as `ebird_code/file name`."""
+    for column, folder in BIRDCALL_CSVS.values():
+        if {"ebird_code", column} <= set(table.columns):
+            folders = dict.fromkeys([folder, *AUDIO_FOLDERS[1:]])
+            base = next((root / name for name in folders if (root / name).is_dir()), root)
+            return base, [f"{code}/{name}" for code, name in zip(table["ebird_code"], table[column], strict=True)]
+    raise InputError(
+        f"csv {csv} needs the columns path and labels, or ebird_code and filename (or resampled_filename); "
+        f"it has {', '.join(map(printable, table.columns))}"
+    )
+
+
+def _inside(base: Path, names: Iterable[str], csv: Path) -> list[Path]:
+    """The paths below `base`; InputError for one that leads out of it."""
+    root = os.path.realpath(base)
+    paths = []
+    for name in names:
+        real = os.path.realpath(base / name)
+        if not name.strip() or not real.startswith(root.rstrip(os.sep) + os.sep):
+            raise InputError(f"csv {csv} lists {printable(name)!r}, which is not below {base}")
+        paths.append(base / name)
+    return paths
+
+
+def _check_files(listed: Sequence[_Listed], csv: Path) -> None:
+    repeated = [path for path, count in Counter(entry.path for entry in listed).items() if count > 1]
+    if repeated:
+        raise InputError(f"csv {csv} lists {len(repeated)} file(s) more than once: {_some(repeated)}")
+    missing = [entry.path for entry in listed if not entry.path.is_file()]
+    if missing:
+        raise InputError(f"csv {csv} lists {len(missing)} of {len(listed)} files that are not there: {_some(missing)}")
+
+
+def _some(paths: Sequence[Path]) -> str:
+    return ", ".join(printable(path) for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
+
+
+def _probe_all(listed: Sequence[_Listed]) -> tuple[list[Recording], list[tuple[Path, str]]]:
+    """Reads all headers, in threads, and keeps the order."""
+
+    def read(entry: _Listed) -> Recording | tuple[Path, str]:
+        try:
+            info = probe(entry.path)
+        except AudioError as error:
+            return entry.path, str(error).removeprefix(f"{entry.path}: ")
+        return Recording(entry.path, entry.labels, info.duration_s, info.sample_rate, entry.group)
+
+    with ThreadPoolExecutor(PROBE_THREADS) as threads:
+        quiet = len(listed) < PROGRESS_FROM or not sys.stderr.isatty()
+        results = list(
+            tqdm(threads.map(read, listed), total=len(listed), desc="reading headers", disable=quiet, leave=False)
+        )
+    recordings = [result for result in results if isinstance(result, Recording)]
+    return recordings, [result for result in results if not isinstance(result, Recording)]
