@@ -117,7 +117,7 @@ def make_clip(seed: int, species_index: int, clip_index: int) -> Clip:
 def make_soundscape(seed: int, soundscape_index: int, duration_s: float) -> tuple[Waveform, list[Event]]:
     """A continuous recording with calls at random times, each with its own echo and signal-to-noise ratio."""
     rng = np.random.default_rng([seed, _SOUNDSCAPE_STREAM, soundscape_index])
-    wave = background(rng, samples(duration_s))  # of unit power, and the calls' levels refer to it
+    wave = background(rng, samples(duration_s), far=False)  # of unit power, and the calls' levels refer to it
     events = []
     for species, start_s, length_s in _schedule(rng, duration_s):
         dry = song(species, rng, length_s)

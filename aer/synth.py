@@ -257,10 +257,13 @@ DISTRACTORS: tuple[tuple[Callable[[Generator, int], Waveform], tuple[float, floa
 )
 
 
-def background(rng: Generator, n_samples: int) -> Waveform:
-    """Noise of a random colour with about two of the distractors in it, of unit power on the whole."""
+def background(rng: Generator, n_samples: int, far: bool = True) -> Waveform:
+    """Noise of a random colour with about two of the distractors in it, of unit power on the whole.
+
+    `far=False` leaves faint far calls out: where event times are to be known, nobody else may sing.
+    """
     wave = noise(rng, n_samples, slope=rng.uniform(0.0, 1.0), band_hz=(60, SAMPLE_RATE / 2))
     for distractor, level_db in DISTRACTORS:
-        if rng.random() < 0.4:
+        if rng.random() < 0.4 and (far or distractor is not far_calls):
             wave += decibels_to_gain(rng.uniform(*level_db)) * distractor(rng, n_samples)
     return np.asarray(wave / np.sqrt(power(wave)), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The sample corpus: its layout, that it is the same every time, and that only the shape of a song tells the species."""
+"""The sample corpus: its layout, that it is the same every time, and that mean spectra don't tell the species."""
 
 import hashlib
 import runpy
