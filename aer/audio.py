@@ -74,9 +74,9 @@ class _Audioread:
 
     def __init__(self, opened: Any):
         blocks = b"".join(opened)
-        samples = np.frombuffer(blocks[: len(blocks) // 2 * 2], dtype="<i2").astype(np.float32) / 32768
+        samples = (np.frombuffer(blocks[: len(blocks) // 2 * 2], dtype="<i2") / 32768).astype(np.float32)
         whole = len(samples) // opened.channels * opened.channels
-        self.samples: NDArray[np.float32] = samples[:whole].reshape(-1, opened.channels)
+        self.samples = samples[:whole].reshape(-1, opened.channels)
         self.info = AudioInfo(opened.samplerate, opened.channels, len(self.samples))
 
     def read(self, start: int, count: int) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ import tyro
 from pydantic import BaseModel, ValidationError
 
 from aer.errors import AerError, InputError
-from aer.settings import SAMPLE_CORPUS, Settings, near_matches
+from aer.settings import SAMPLE_CORPUS, SAMPLE_SEED, Settings, near_matches
 
 OneKind = TypeVar("OneKind", bound=Settings)
 
@@ -148,7 +148,7 @@ def _siblings(kind: type[BaseModel], parents: Sequence[str]) -> Iterable[str]:
     return kind.model_fields
 
 
-def sample(root: Annotated[Path, tyro.conf.Positional] = SAMPLE_CORPUS, seed: int = 0) -> None:
+def sample(root: Annotated[Path, tyro.conf.Positional] = SAMPLE_CORPUS, seed: int = SAMPLE_SEED) -> None:
     """Makes the synthetic sample corpus.
 
     Args:
@@ -157,7 +157,7 @@ def sample(root: Annotated[Path, tyro.conf.Positional] = SAMPLE_CORPUS, seed: in
     """
     from aer.sample import make_sample_corpus
 
-    print(make_sample_corpus(root, seed=seed))
+    print(make_sample_corpus(root, seed))
 
 
 def _bound(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:

@@ -18,10 +18,8 @@ from tqdm import tqdm
 from aer.audio import probe
 from aer.errors import AudioError, InputError
 
-SUFFIXES = frozenset(
-    (".wav", ".wave", ".w64", ".rf64", ".caf", ".au", ".aif", ".aiff", ".aifc", ".flac", ".ogg", ".oga", ".opus")
-    + (".mp3", ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka")
-)
+_SUFFIX_NAMES = "wav wave w64 rf64 caf au aif aiff aifc flac ogg oga opus mp3 m4a mp4 aac wma webm mka"
+SUFFIXES = frozenset(f".{name}" for name in _SUFFIX_NAMES.split())
 # where class folders stand below a corpus, the first that is there
 AUDIO_FOLDERS = ("resampled_train_audio", "raw_train_audio", "train_audio")
 # name of a CSV in a corpus: the column with the file names in it, and the folder that they are in

@@ -27,6 +27,7 @@ from fastprogress import progress_bar
 from numpy.random import Generator
 
 from aer.errors import InputError
+from aer.settings import SAMPLE_SEED
 from aer.synth import (
     SAMPLE_RATE,
     SPECIES,
@@ -44,7 +45,6 @@ from aer.synth import (
     sounding,
 )
 
-SEED = 444
 CLIPS_PER_SPECIES = 48
 CLIP_DURATION_S = (2.0, 4.0)
 SNR_DB = (0.0, 20.0)
@@ -88,8 +88,14 @@ class SampleSummary:
     soundscapes: int
     events: int
 
+    def __str__(self) -> str:
+        return (
+            f"made {self.root}: {self.clips} clips of {len(self.species)} synthetic species, and {self.soundscapes} "
+            f"soundscapes with {self.events} events"
+        )
 
-def make_sample_corpus(root: Path, seed: int = SEED, n_per_species: int = CLIPS_PER_SPECIES) -> SampleSummary:
+
+def make_sample_corpus(root: Path, seed: int = SAMPLE_SEED, n_per_species: int = CLIPS_PER_SPECIES) -> SampleSummary:
     """Makes the corpus in the new or empty folder `root`, which appears when it is complete and not before.
 
     The same seed gives the same bytes, and a clip does not depend on `n_per_species`. Raises `InputError` for a

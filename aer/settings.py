@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from aer.errors import InputError
 
 SAMPLE_CORPUS = Path("datasets/sample")  # the one corpus that is made when it is missing
+SAMPLE_SEED = 444  # of that corpus
 
 LossName = Literal["BCEWithLogits", "BCEWithLogitsSmooth", "Focal", "PANNsLoss", "CrossEntropy"]
 MetricName = Literal["f1", "map", "loss"]
