@@ -1,101 +1,163 @@
-"""Augmentation of batches on their device: pure functions, and Modules over them that act in training only.
+"""Augmentation of batches on their device, in training only: pure functions, then thin modules over them.
 
-Log-mel batches are (B, 1, T, M): clips, one channel, frames, mel bins. Random numbers come from torch's generator of
-the tensor's device, which the training loop seeds.
+Everything is drawn from torch's global generators. The modules obey `.training`: in evaluation, and where the settings
+ask for nothing, they draw nothing. None has a parameter or a buffer, so they leave no key in a state dict.
+
+Log-mel batches are (B, 1, T, M): clips, one channel, frames, mel bins; waveforms (B, S).
 """
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from aer.settings import SpecAugmentSettings, WaveformAugmentSettings
-
-
-def draw_mixup(batch_size: int, alpha: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    """For each of B clips a weight (B,) from Beta(alpha, alpha) and a partner (B,), a permutation of the batch."""
-    concentration = torch.full((batch_size,), alpha, device=device)
-    weight = torch.distributions.Beta(concentration, concentration).sample()
-    return weight, torch.randperm(batch_size, device=device)
-
-
-def mixup(batch: Tensor, weight: Tensor, partner: Tensor) -> Tensor:
-    """weight * x + (1 - weight) * x[partner]; batch (B, ...), weight (B,), partner (B,) (arXiv 1710.09412, eq. 1)."""
-    weight = weight.view(-1, *[1] * (batch.dim() - 1))  # (B,) -> (B, 1, ...)
-    return weight * batch + (1 - weight) * batch[partner]
+from aer.settings import MixupSettings, SpecAugmentSettings, WaveformAugmentSettings
 
 
 def stripe_mask(batch_size: int, length: int, stripes: int, max_width: int, device: torch.device) -> Tensor:
-    """True inside the stripes: (B, length). Each is 0 to max_width wide and lies wholly on the axis."""
-    max_width = min(max_width, length)
-    width = torch.randint(0, max_width + 1, (batch_size, stripes, 1), device=device)
-    # a float in [0, 1) per stripe, scaled to the starts that its width allows
-    start = (torch.rand(batch_size, stripes, 1, device=device) * (length - width + 1)).floor()
-    position = torch.arange(length, device=device)
-    return ((position >= start) & (position < start + width)).any(dim=1)  # (B, stripes, length) -> (B, length)
+    """-> (batch_size, length) bool, true inside one of a clip's `stripes`.
+
+    Each is 0 to `max_width` wide, both included (at most `length`), and lies wholly on the axis. Clips get stripes
+    independent of each other.
+    """
+    widths = torch.randint(0, min(max_width, length) + 1, (batch_size, stripes, 1), device=device)
+    last_starts = length - widths
+    # float32 rounding can lift rand() * (n + 1) to n + 1 itself, hence the minimum
+    starts = (torch.rand(widths.shape, device=device) * (last_starts + 1)).long().minimum(last_starts)
+    positions = torch.arange(length, device=device)
+    return ((positions >= starts) & (positions < starts + widths)).any(dim=1)
+
+
+def spec_augment(logmel: Tensor, settings: SpecAugmentSettings, fill: float | None = None) -> Tensor:
+    """Mask whole frames and whole frequency bins (Park et al. 2019, arXiv 1904.08779).
+
+    logmel (B, 1, T, M). Masked places take the value `fill`; none: the mean of the clip.
+    """
+    batch_size, _, n_frames, n_mels = logmel.shape
+    device = logmel.device
+    masked: Tensor | None = None
+    if settings.time_masks and settings.time_mask_frames:
+        in_time = stripe_mask(batch_size, n_frames, settings.time_masks, settings.time_mask_frames, device)
+        masked = in_time[:, None, :, None]
+    if settings.frequency_masks and settings.frequency_mask_bins:
+        in_mel = stripe_mask(batch_size, n_mels, settings.frequency_masks, settings.frequency_mask_bins, device)
+        masked = in_mel[:, None, None, :] if masked is None else masked | in_mel[:, None, None, :]
+    if masked is None:
+        return logmel
+    if fill is not None:
+        return logmel.masked_fill(masked, fill)
+    return torch.where(masked, logmel.mean(dim=(1, 2, 3), keepdim=True), logmel)
+
+
+def warp_frames(logmel: Tensor, point: Tensor, shift: Tensor) -> Tensor:
+    """Move frame `point` of each clip to `point + shift`, stretching both sides linearly; the ends stay.
+
+    logmel (B, 1, T, M); point and shift (B,), with point and point + shift strictly between 0 and T - 1.
+    """
+    last = logmel.shape[2] - 1
+    to = torch.arange(last + 1, device=logmel.device, dtype=torch.float32)[None, :]
+    old = point[:, None].float()
+    new = old + shift[:, None]
+    source = torch.where(to <= new, to * old / new, old + (to - new) * (last - old) / (last - new)).clamp(0, last)
+    lower = source.floor().long().clamp(max=last - 1)
+    weight = (source - lower)[:, None, :, None].to(logmel.dtype)  # (B, T) -> (B, 1, T, 1)
+
+    def frames_at(index: Tensor) -> Tensor:
+        return logmel.gather(2, index[:, None, :, None].expand_as(logmel))
+
+    return torch.lerp(frames_at(lower), frames_at(lower + 1), weight)
 
 
 def time_warp(logmel: Tensor, max_frames: int) -> Tensor:
-    """Moves a random frame of each clip by up to `max_frames`, and the others linearly with it; the ends stay.
+    """Warp time piecewise linearly: a random frame of each clip moves by at most `max_frames` (same paper).
 
-    logmel (B, 1, T, M) -> the same shape. The one-dimensional form of SpecAugment's time warping (arXiv 1904.08779).
+    logmel (B, 1, T, M). Clips too short for the shift move by less; under 5 frames nothing moves.
     """
-    n_clips, _, n_frames, _ = logmel.shape
-    max_frames = min(max_frames, (n_frames - 1) // 2 - 1)
-    if max_frames < 1:
+    batch_size, _, n_frames, _ = logmel.shape
+    largest = min(max_frames, (n_frames - 3) // 2)  # leaves a frame inside on either side of point and shift
+    if largest <= 0:
         return logmel
-    last = n_frames - 1
     device = logmel.device
-    # the anchor keeps max_frames + 1 frames away from both ends, so that no side is squeezed to nothing
-    anchor = max_frames + 1 + torch.rand(n_clips, 1, device=device) * (last - 2 * max_frames - 2)
-    moved = anchor + (2 * torch.rand(n_clips, 1, device=device) - 1) * max_frames
-    frame = torch.arange(n_frames, device=device, dtype=logmel.dtype)
-    left = frame * anchor / moved
-    right = anchor + (frame - moved) * (last - anchor) / (last - moved)
-    source = torch.where(frame < moved, left, right).clamp(0, last)  # (B, T): where each frame is taken from
-    below = source.floor().long().clamp(max=last - 1)
-    weight = (source - below)[:, None, :, None]  # (B, T) -> (B, 1, T, 1)
-    index = below[:, None, :, None].expand_as(logmel)
-    return torch.lerp(logmel.gather(2, index), logmel.gather(2, index + 1), weight)
+    point = torch.randint(largest + 1, n_frames - 1 - largest, (batch_size,), device=device)
+    shift = torch.randint(-largest, largest + 1, (batch_size,), device=device)
+    return warp_frames(logmel, point, shift)
+
+
+def apply_gain(waveform: Tensor, gain_db: Tensor) -> Tensor:
+    """waveform (B, samples), gain_db (B,): amplitude times 10^(gain_db / 20)."""
+    return waveform * torch.pow(10.0, gain_db / 20)[:, None].to(waveform.dtype)
+
+
+def add_white_noise(waveform: Tensor, snr_db: Tensor) -> Tensor:
+    """waveform (B, samples), snr_db (B,): plus Gaussian noise of that signal-to-noise ratio. Silence stays silent."""
+    signal_power = waveform.square().mean(dim=1)
+    noise_rms = torch.sqrt(signal_power * torch.pow(10.0, -snr_db / 10))
+    return waveform + torch.randn_like(waveform) * noise_rms[:, None].to(waveform.dtype)
+
+
+def draw_mixup(batch_size: int, alpha: float, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """-> weight (batch_size,) from Beta(alpha, alpha), partner (batch_size,): a permutation of the batch.
+
+    Drawn on the CPU, then moved: there is no gamma sampler on every device, and a few numbers cost nothing.
+    """
+    weight = torch.distributions.Beta(alpha, alpha).sample((batch_size,))
+    return weight.to(device), torch.randperm(batch_size).to(device)
+
+
+def mixup(x: Tensor, weight: Tensor, partner: Tensor) -> Tensor:
+    """weight * x + (1 - weight) * x[partner], for x (B, ...) and weight, partner (B,) (arXiv 1710.09412)."""
+    weight = weight.to(x.dtype).reshape(-1, *[1] * (x.dim() - 1))
+    return weight * x + (1 - weight) * x[partner]
 
 
 class SpecAugment(nn.Module):
-    """Time warp, then time and frequency masks, other ones for each clip, in training only (arXiv 1904.08779)."""
+    """`time_warp`, then `spec_augment`: (B, 1, T, M) -> the same shape."""
 
-    def __init__(self, settings: SpecAugmentSettings):
+    def __init__(self, settings: SpecAugmentSettings, fill: float | None = None) -> None:
         super().__init__()
         self.settings = settings
+        self.fill = fill
 
     def forward(self, logmel: Tensor) -> Tensor:
-        """(B, 1, T, M) -> the same shape; what is masked becomes the clip's mean."""
         if not self.training:
             return logmel
-        chosen = self.settings
-        logmel = time_warp(logmel, chosen.time_warp_frames)
-        n_clips, _, n_frames, n_mels = logmel.shape
-        mean = logmel.mean(dim=(1, 2, 3), keepdim=True)
-        frames = stripe_mask(n_clips, n_frames, chosen.time_masks, chosen.time_mask_frames, logmel.device)
-        bins = stripe_mask(n_clips, n_mels, chosen.frequency_masks, chosen.frequency_mask_bins, logmel.device)
-        masked = frames[:, None, :, None] | bins[:, None, None, :]  # (B, T), (B, M) -> (B, 1, T, M)
-        return torch.where(masked, mean, logmel)
+        return spec_augment(time_warp(logmel, self.settings.time_warp_frames), self.settings, self.fill)
 
 
 class WaveformAugment(nn.Module):
-    """Random gain and white noise, other ones for each clip, in training only."""
+    """`apply_gain`, then `add_white_noise`: (B, samples) -> the same shape."""
 
-    def __init__(self, settings: WaveformAugmentSettings):
+    def __init__(self, settings: WaveformAugmentSettings) -> None:
         super().__init__()
         self.settings = settings
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """(B, S) -> (B, S). A silent clip stays silent: it has no level that a noise could be relative to."""
         if not self.training:
             return waveform
-        n_clips, device = len(waveform), waveform.device
-        if self.settings.noise_snr_db is not None:
-            low, high = self.settings.noise_snr_db
-            snr_db = low + (high - low) * torch.rand(n_clips, 1, device=device)
-            level = waveform.square().mean(dim=1, keepdim=True).sqrt()
-            waveform = waveform + torch.randn_like(waveform) * level * 10 ** (-snr_db / 20)
-        if self.settings.gain_db > 0:
-            gain_db = self.settings.gain_db * (2 * torch.rand(n_clips, 1, device=device) - 1)
-            waveform = waveform * 10 ** (gain_db / 20)
+        gain_db, snr_db = self.settings.gain_db, self.settings.noise_snr_db
+        if gain_db > 0:
+            waveform = apply_gain(waveform, _uniform(waveform, -gain_db, gain_db))
+        if snr_db is not None:
+            waveform = add_white_noise(waveform, _uniform(waveform, *snr_db))
         return waveform
+
+
+class Mixup(nn.Module):
+    """`mixup` at one place of a model, if that is the place that the settings name.
+
+    The training loop draws weight and partner, since it mixes the targets with them too.
+    """
+
+    def __init__(self, place: Literal["waveform", "spectrogram"], settings: MixupSettings) -> None:
+        super().__init__()
+        self.active = settings.on == place
+
+    def forward(self, x: Tensor, weight: Tensor | None, partner: Tensor | None) -> Tensor:
+        if not (self.active and self.training) or weight is None or partner is None:
+            return x
+        return mixup(x, weight, partner)
+
+
+def _uniform(waveform: Tensor, low: float, high: float) -> Tensor:
+    """One number per clip, (B,), on the waveform's device."""
+    return torch.empty(waveform.shape[0], device=waveform.device).uniform_(low, high)

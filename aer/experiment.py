@@ -122,7 +122,7 @@ def _fit(
         model=learner.model,
         criterion=learner.criterion,
         optimizer=learner.optimizer,
-        scheduler=learner.schedulers,
+        scheduler=learner.schedulers or None,
         loaders={
             # the clips over after the last whole batch wait for another epoch, which draws its order anew
             "train": _loader(settings, engine, train_set, sampler=sampler, drop_last=True),

@@ -1,24 +1,32 @@
-"""Front ends as Modules: waveforms to log-mel frames (PANNs) and to mel images (ResNeSt), always in float32.
+"""Waveform -> log-mel frames (PANNs) or mel image (ResNeSt), in batches on the model's device, always in float32.
 
-B clips, S samples, T frames, M mel bins. Every transform is centred, so T = S // hop_samples + 1.
+B clips, S samples, T frames, M mel bins. Both transforms are centred: T = S // hop_samples + 1.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from librosa.filters import mel as mel_filter_bank
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchlibrosa.stft import LogmelFilterBank, Spectrogram
 
 from aer.settings import MelSettings
 
-TOP_DB = 80.0  # librosa's default: what lies further below a clip's peak is raised to there
-LEVELS = 255  # the original recipe keeps its images in 8 bits
-POWER_FLOOR = 1e-10  # librosa's default `amin`
+SMALLEST_POWER = 1e-10  # of a mel bin; keeps the logarithm finite: -100 dB
+IMAGE_RANGE_DB = 80.0  # what lies further below a clip's peak is cut off
+TOP_LEVEL = 255  # of an image in 8 bits
+
+# Slaney's mel scale (Auditory Toolbox, 1998): linear up to 1 kHz, then 27 steps for a factor of 6.4
+LINEAR_HZ_PER_MEL = 200.0 / 3
+BREAK_HZ = 1000.0
+BREAK_MEL = BREAK_HZ / LINEAR_HZ_PER_MEL
+LOG_STEP = float(np.log(6.4)) / 27
 
 
-def build_spectrogram(mel: MelSettings) -> Spectrogram:
-    """Waveforms (B, S) -> power spectrograms (B, 1, T, window_samples // 2 + 1): Hann window, mirrored at the ends."""
-    return Spectrogram(
+def build_spectrogram(mel: MelSettings) -> nn.Module:
+    """torchlibrosa's power spectrogram: (B, S) -> (B, 1, T, window_samples // 2 + 1)."""
+    from torchlibrosa.stft import Spectrogram  # here, since it imports librosa: seconds that --help need not wait
+
+    module: nn.Module = Spectrogram(
         n_fft=mel.window_samples,
         hop_length=mel.hop_samples,
         win_length=mel.window_samples,
@@ -27,83 +35,100 @@ def build_spectrogram(mel: MelSettings) -> Spectrogram:
         pad_mode="reflect",
         freeze_parameters=True,
     )
+    return module
 
 
-def build_logmel(mel: MelSettings, sample_rate: int) -> LogmelFilterBank:
-    """Power spectrograms (B, 1, T, F) -> log-mel frames in dB (B, 1, T, M), relative to 1 and without a lower limit."""
-    return LogmelFilterBank(
+def build_logmel(mel: MelSettings, sample_rate: int) -> nn.Module:
+    """torchlibrosa's mel filter bank in dB: (B, 1, T, window_samples // 2 + 1) -> (B, 1, T, M)."""
+    from torchlibrosa.stft import LogmelFilterBank
+
+    module: nn.Module = LogmelFilterBank(
         sr=sample_rate,
         n_fft=mel.window_samples,
         n_mels=mel.n_mels,
         fmin=mel.fmin_hz,
         fmax=mel.fmax_hz,
         ref=1.0,
-        amin=POWER_FLOOR,
-        top_db=None,
+        amin=SMALLEST_POWER,
+        top_db=None,  # torchlibrosa would take it from the peak of the whole batch: scores would depend on neighbours
         freeze_parameters=True,
     )
+    return module
+
+
+def hz_to_mel(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Slaney's mel scale."""
+    logarithmic = BREAK_MEL + np.log(np.maximum(frequency_hz, BREAK_HZ) / BREAK_HZ) / LOG_STEP
+    return np.where(frequency_hz < BREAK_HZ, frequency_hz / LINEAR_HZ_PER_MEL, logarithmic)
+
+
+def mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The inverse of `hz_to_mel`."""
+    logarithmic = BREAK_HZ * np.exp(LOG_STEP * (np.maximum(mel, BREAK_MEL) - BREAK_MEL))
+    return np.where(mel < BREAK_MEL, mel * LINEAR_HZ_PER_MEL, logarithmic)
+
+
+def mel_filter_bank(mel: MelSettings, sample_rate: int) -> Tensor:
+    """Triangles of equal area, evenly spaced in mel: (window_samples // 2 + 1, n_mels), float32, in 1/Hz."""
+    ends = hz_to_mel(np.array([mel.fmin_hz, mel.fmax_hz]))
+    edges_hz = mel_to_hz(np.linspace(ends[0], ends[1], mel.n_mels + 2))
+    bins_hz = np.fft.rfftfreq(mel.window_samples, 1 / sample_rate)
+    left, centre, right = (edges[:, None] for edges in (edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]))
+    triangles = np.minimum((bins_hz - left) / (centre - left), (right - bins_hz) / (right - centre))
+    return torch.from_numpy(np.maximum(triangles, 0) * 2 / (right - left)).float().T.contiguous()
 
 
 def power_to_db(power: Tensor) -> Tensor:
-    """10 log10 of the power (B, ...), at most 80 dB below each clip's own peak, as `librosa.power_to_db` per clip."""
-    db = 10 * power.clamp(min=POWER_FLOOR).log10()
-    peak = db.flatten(1).amax(dim=1).view(-1, *[1] * (db.dim() - 1))  # (B,) -> (B, 1, ...)
-    return torch.maximum(db, peak - TOP_DB)
-
-
-def min_max(image: Tensor) -> Tensor:
-    """Scales each clip of (B, ...) to [0, 1]; one that is the same everywhere, as silence is, becomes 0."""
-    flat = image.flatten(1)
-    shape = (-1, *[1] * (image.dim() - 1))
-    low, high = flat.amin(dim=1).view(shape), flat.amax(dim=1).view(shape)
-    return (image - low) / (high - low).clamp(min=1e-6)
+    """power (B, ...) -> dB re 1, not more than `IMAGE_RANGE_DB` below the peak of its own clip."""
+    level_db = 10 * torch.log10(power.clamp(min=SMALLEST_POWER))
+    return torch.maximum(level_db, level_db.flatten(1).amax(1).view(-1, *[1] * (power.dim() - 1)) - IMAGE_RANGE_DB)
 
 
 class MelImage(nn.Module):
-    """Waveforms (B, S) -> images (B, 3, image_height, T * image_height / M) in [0, 1], low frequencies first.
+    """(B, S) waveform -> (B, 3, image_height, T * image_height // M) image in [0, 1], low notes on top.
 
-    A mel power spectrogram as librosa's defaults give it (Hann, centred, zeros beyond the ends; Slaney's mel scale and
-    area norm), in dB, scaled to [0, 1] in 8 bits, stretched bilinearly, as three equal channels. (The original recipe
-    standardises before it scales to [0, 1]; the scaling undoes that, so it is left out.)
+    `augment` maps dB frames (B, 1, T, M) to the same shape. A clip without any contrast (silence) is all 0. The image
+    has 256 levels: the recipe that the numbers come from kept it in 8 bits.
     """
 
-    window: Tensor
     filter_bank: Tensor
+    window: Tensor
 
-    def __init__(self, mel: MelSettings, sample_rate: int, image_height: int, augment: nn.Module):
-        """`augment` is given dB frames (B, 1, T, M) between the two halves of the work."""
+    def __init__(self, mel: MelSettings, sample_rate: int, image_height: int, augment: nn.Module | None = None) -> None:
         super().__init__()
-        self.mel = mel
+        self.hop_samples = mel.hop_samples
         self.image_height = image_height
-        self.augment = augment
-        bank = mel_filter_bank(
-            sr=sample_rate, n_fft=mel.window_samples, n_mels=mel.n_mels, fmin=mel.fmin_hz, fmax=mel.fmax_hz
-        )
-        self.register_buffer("window", torch.hann_window(mel.window_samples))
-        self.register_buffer("filter_bank", torch.from_numpy(bank).T.contiguous())  # (F, M)
+        self.augment = nn.Identity() if augment is None else augment
+        self.register_buffer("filter_bank", mel_filter_bank(mel, sample_rate))
+        self.register_buffer("window", torch.hann_window(mel.window_samples, periodic=True))
 
     def forward(self, waveform: Tensor) -> Tensor:
         with torch.autocast(waveform.device.type, enabled=False):
             return self.image(self.augment(self.frames(waveform.float())))
 
     def frames(self, waveform: Tensor) -> Tensor:
-        """(B, S) -> dB frames (B, 1, T, M)."""
+        """(B, S) -> dB frames (B, 1, T, M), as librosa's defaults give them."""
         spectrum = torch.stft(
             waveform,
-            n_fft=self.mel.window_samples,
-            hop_length=self.mel.hop_samples,
+            n_fft=len(self.window),
+            hop_length=self.hop_samples,
             window=self.window,
             center=True,
             pad_mode="constant",
             return_complex=True,
-        )  # (B, F, T)
-        power = torch.view_as_real(spectrum).square().sum(dim=-1)
-        return power_to_db(power.transpose(1, 2) @ self.filter_bank)[:, None]  # (B, T, M) -> (B, 1, T, M)
+        )
+        power = spectrum.real.square() + spectrum.imag.square()
+        return power_to_db(power.transpose(1, 2) @ self.filter_bank)[:, None]
 
     def image(self, frames: Tensor) -> Tensor:
-        """dB frames (B, 1, T, M) -> images (B, 3, H, W)."""
-        picture = min_max(frames).transpose(2, 3)  # (B, 1, T, M) -> (B, 1, M, T)
-        picture = (picture * LEVELS).floor() / LEVELS
-        width = picture.shape[3] * self.image_height // self.mel.n_mels
-        picture = F.interpolate(picture, size=(self.image_height, width), mode="bilinear", align_corners=False)
-        return picture.expand(-1, 3, -1, -1)
+        """dB frames (B, 1, T, M) -> (B, 3, H, W): each clip standardised, stretched to [0, 1], resized."""
+        n_frames, n_mels = frames.shape[2:]
+        variance, mean = torch.var_mean(frames, dim=(1, 2, 3), correction=0, keepdim=True)
+        x = ((frames - mean) / (variance.sqrt() + 1e-6)).transpose(2, 3)  # (B, 1, M, T)
+        low, high = x.amin(dim=(1, 2, 3), keepdim=True), x.amax(dim=(1, 2, 3), keepdim=True)
+        # Standardised, any clip with contrast spans at least 2, one without exactly 0: so only silence is clamped
+        x = (x - low) / (high - low).clamp(min=1e-2)
+        x = (x * TOP_LEVEL).floor() / TOP_LEVEL
+        size = (self.image_height, max(1, n_frames * self.image_height // n_mels))
+        image = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+        return image.expand(-1, 3, -1, -1)

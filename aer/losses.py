@@ -1,72 +1,90 @@
-"""Losses over batches, by the names that the settings use. B clips, C classes; targets (B, C) in 0..1."""
+"""Losses by the names that config uses, each with the model output that it reads.
+
+All take (B, C) float targets in [0, 1] and compute in float32 also under mixed precision: bf16 rounds a probability
+near 1 to 1, where the gradient of cross-entropy dies.
+"""
 
 from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aer.settings import LossName
 
-class SmoothedBCEWithLogits(nn.Module):
-    """Binary cross-entropy on logits with targets drawn towards 1/2: target * (1 - s) + s / 2."""
+OutputKey = Literal["logits", "clipwise_output"]
 
-    def __init__(self, smoothing: float = 0.05):
-        super().__init__()
-        self.smoothing = smoothing
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        smoothed = targets * (1 - self.smoothing) + self.smoothing / 2
-        return F.binary_cross_entropy_with_logits(logits, smoothed)
+SMOOTHING = 0.05
+FOCAL_ALPHA = 0.8
+FOCAL_GAMMA = 1.5
 
 
-class FocalLoss(nn.Module):
-    """Element-wise focal loss on logits: alpha * (1 - p)^gamma * BCE with p = exp(-BCE), the probability of the target.
+def bce_with_logits(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean binary cross-entropy over clips and classes."""
+    return F.binary_cross_entropy_with_logits(logits, targets)
 
-    After Lin et al. 2017 (arXiv 1708.02002), with one alpha for positives and negatives alike.
+
+def smooth_bce_with_logits(logits: Tensor, targets: Tensor) -> Tensor:
+    """The same, on targets moved to SMOOTHING / 2 and 1 - SMOOTHING / 2 (Szegedy et al. 2016, arXiv 1512.00567)."""
+    return F.binary_cross_entropy_with_logits(logits, targets * (1 - SMOOTHING) + SMOOTHING / 2)
+
+
+def focal(logits: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy, element by element weighted down where it is small (Lin et al. 2017, arXiv 1708.02002).
+
+    FOCAL_ALPHA weighs positives and negatives alike, as the Birdcall recipes have it.
     """
+    bce = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    missed = -torch.expm1(-bce)  # 1 - p of the right answer, exact also where p is near 1
+    return (FOCAL_ALPHA * missed**FOCAL_GAMMA * bce).mean()
 
-    def __init__(self, alpha: float = 0.8, gamma: float = 1.5):
+
+def bce_on_probability(probability: Tensor, targets: Tensor) -> Tensor:
+    """PANNs' loss: mean binary cross-entropy of probabilities. NaN in, NaN out."""
+    # binary_cross_entropy on NaN is an exception on the CPU, but on a GPU an assertion that ends the process
+    is_nan = probability.isnan()
+    bce = F.binary_cross_entropy(probability.masked_fill(is_nan, 0.5), targets, reduction="none")
+    return bce.masked_fill(is_nan, torch.nan).mean()
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of one class per clip; a row of `targets` holds the probabilities of the classes."""
+    return F.cross_entropy(logits, targets)
+
+
+class Float32Loss(nn.Module):
+    """A loss function as a module: prediction (B, C), targets (B, C) -> scalar, in float32 whatever comes in."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
-        self.alpha = alpha
-        self.gamma = gamma
+        self.function = function
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        bce = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-        return (self.alpha * (1 - torch.exp(-bce)) ** self.gamma * bce).mean()
+    def forward(self, prediction: Tensor, targets: Tensor) -> Tensor:
+        with torch.autocast(prediction.device.type, enabled=False):
+            return self.function(prediction.float(), targets.float())
 
-
-class PANNsLoss(nn.Module):
-    """Binary cross-entropy on the clip-wise probability (Kong et al. 2020), in float32.
-
-    In bfloat16 a probability near 1 would become 1, where the gradient dies.
-    """
-
-    def forward(self, clipwise_output: Tensor, targets: Tensor) -> Tensor:
-        with torch.autocast(clipwise_output.device.type, enabled=False):
-            probability = clipwise_output.float()
-            # torch's loss aborts on NaN (on a GPU the whole process); here NaN goes in and comes out
-            loss = F.binary_cross_entropy(probability.nan_to_num(nan=0.5), targets.float())
-            return loss + 0 * probability.sum()
+    def extra_repr(self) -> str:
+        return self.function.__name__
 
 
-class CrossEntropy(nn.Module):
-    """Cross-entropy on logits, for one class per clip: targets (B, C) are one-hot, or probabilities."""
+class Loss(NamedTuple):
+    """A loss and the key of the model output that it reads."""
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(logits, targets)
+    module: nn.Module
+    output_key: OutputKey
 
 
-# name in the settings: the loss, and the model's output that it reads
-LOSSES: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "BCEWithLogits": (nn.BCEWithLogitsLoss, "logits"),
-    "BCEWithLogitsSmooth": (SmoothedBCEWithLogits, "logits"),
-    "Focal": (FocalLoss, "logits"),
-    "PANNsLoss": (PANNsLoss, "clipwise_output"),
-    "CrossEntropy": (CrossEntropy, "logits"),
+LOSSES: dict[LossName, tuple[Callable[[Tensor, Tensor], Tensor], OutputKey]] = {
+    "BCEWithLogits": (bce_with_logits, "logits"),
+    "BCEWithLogitsSmooth": (smooth_bce_with_logits, "logits"),
+    "Focal": (focal, "logits"),
+    "PANNsLoss": (bce_on_probability, "clipwise_output"),
+    "CrossEntropy": (cross_entropy, "logits"),
 }
 
 
-def build_loss(name: str) -> tuple[nn.Module, str]:
-    """The loss of that name and the key of the model's output that it reads."""
-    build, output_key = LOSSES[name]
-    return build(), output_key
+def build_loss(name: LossName) -> Loss:
+    """-> (module, output_key), so that `module(model(x)[output_key], targets)` is the loss."""
+    function, output_key = LOSSES[name]
+    return Loss(Float32Loss(function), output_key)

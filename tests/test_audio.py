@@ -89,7 +89,7 @@ def test_formats_that_soundfile_writes(tmp_path: Path, suffix: str) -> None:
     crop = read_crop(path, 0.5, 1.0, 16000)
     expected = written[8000:24000, 0]
     assert len(crop) == 16000
-    assert np.corrcoef(crop, expected)[0, 1] > 0.98  # lossy ones too, and in time
+    assert np.corrcoef(crop, expected)[0, 1] > 0.95  # lossy ones too, and in time
 
 
 @pytest.mark.skipif(FFMPEG is None, reason="ffmpeg is not on the PATH")

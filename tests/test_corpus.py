@@ -114,11 +114,11 @@ def test_a_corpus_that_can_not_be_used(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="group_by 'author' is a column of a CSV"):
         find_corpus(tmp_path, group_by="author")
     (tmp_path / "owl").mkdir()
-    with pytest.raises(InputError, match="class folder .*owl has no recordings"):
+    with pytest.raises(InputError, match=r"class folder .*owl has no recordings"):
         find_corpus(tmp_path)
     (tmp_path / "owl/a.wav").write_text("x")
     (tmp_path / "wren/a.wav").write_text("x")
-    with pytest.raises(InputError, match="no recording of corpus .* can be read"):
+    with pytest.raises(InputError, match=r"no recording of corpus .* can be read"):
         find_corpus(tmp_path)
 
 

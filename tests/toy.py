@@ -98,7 +98,7 @@ def toy_train(
         model=model,
         criterion=criterion,
         optimizer=made,
-        scheduler=schedulers,
+        scheduler=schedulers or None,
         loaders={
             "train": DataLoader(train_set, batch_size=8, drop_last=True),
             "valid": DataLoader(valid, batch_size=8),

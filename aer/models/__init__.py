@@ -1,1 +1,1 @@
-"""The models: waveforms in, a dict of clip-wise (and frame-wise) outputs out, with their front ends inside."""
+"""The recognisers: `panns` (Cnn14 with an attention head) and `resnest` (ResNeSt on mel images)."""

@@ -1,211 +1,226 @@
-"""PANNs' Cnn14 with decision-level attention (Kong et al. 2020, arXiv 1912.10211), under its published names.
+"""PANNs Cnn14 with the decision-level attention head (Kong et al. 2020, arXiv 1912.10211).
 
-B clips, S samples, T frames, M mel bins, C classes. Parameters and buffers are called what they are called in the
-published checkpoint, which therefore loads strictly.
+Its state dict has the names and shapes of the published `Cnn14_DecisionLevelAtt`. B clips of S samples, T frames of
+M mel bins, C classes; the convolutions halve T and M five times.
 """
 
-import pickle
-import zipfile
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aer.augment import SpecAugment, WaveformAugment, mixup
+from aer.augment import Mixup, SpecAugment, WaveformAugment
 from aer.errors import InputError
 from aer.frontend import build_logmel, build_spectrogram
+from aer.models.weights import check_entries, read_weights
 from aer.settings import CNN14_POOLING, PannsSettings
 
-CHANNELS = (64, 128, 256, 512, 1024, 2048)
-SMALL_MAP = 32  # positions per clip up to which `SmallMapConv2d` multiplies matrices on a CPU
-LOGIT_LIMIT = 1e-7  # probabilities are kept this far from 0 and 1 when they are turned into logits
+EMBEDDING_SIZE = 2048
+BLOCK_DROPOUT = 0.2
+EMBEDDING_DROPOUT = 0.5
+LARGEST_ATTENTION_LOGIT = 10.0  # no frame outweighs another by more than e^20
+
+# Maps up to this many places are convolved by unfold + matmul on the CPU. Measured on 2 AVX2 cores, batch 16, forward
+# and backward, oneDNN -> matmul: 3x2 1.77 -> 0.73 s, 6x4 0.70 -> 0.48, 15x2 1.80 -> 1.15, but 15x4 1.22 -> 1.30
+SMALL_MAP = 32
+
+FRONT_END_PREFIXES = ("spectrogram_extractor.", "logmel_extractor.")
+PUBLISHED_SETTINGS = (
+    "sample_rate 32000, mel.window_samples 1024, mel.hop_samples 320, mel.n_mels 64, mel.fmin_hz 50, mel.fmax_hz 14000"
+)
+REMEDY = (
+    "pretrained_panns takes the published Cnn14_DecisionLevelAtt_mAP=0.425.pth (https://zenodo.org/record/3987831), "
+    "or leave it out to train from scratch"
+)
 
 
 class SmallMapConv2d(nn.Conv2d):
-    """A 3x3 convolution that multiplies matrices on a CPU where the map is small and the channels are many.
+    """A 3x3 convolution (padding 1, no bias); on the CPU by the quicker of two ways for the size of the map."""
 
-    The convolutions that torch has for CPUs without AVX-512 take two to three times as long on Cnn14's last maps
-    (`benchmarks/small_maps.py`). Same weights, same result up to rounding.
-    """
+    def reset_parameters(self) -> None:
+        nn.init.xavier_uniform_(self.weight)  # here, so that 75 million numbers are not drawn twice
 
     def forward(self, input: Tensor) -> Tensor:
-        _, _, height, width = input.shape
-        plain = input.device.type == "cpu" and input.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-        if not plain or height * width > SMALL_MAP:
-            return super().forward(input)
-        patches = F.unfold(input, kernel_size=3, padding=1)  # (B, 9 * in, H * W)
-        result = patches.transpose(1, 2) @ self.weight.flatten(1).T  # (B, H * W, out)
-        return result.transpose(1, 2).reshape(-1, self.out_channels, height, width)
+        return self.matmul(input) if self._is_small(input) else super().forward(input)
+
+    def matmul(self, x: Tensor) -> Tensor:
+        """The same convolution as one matrix product over all patches: (B, in, H, W) -> (B, out, H, W)."""
+        batch_size, _, height, width = x.shape
+        patches = F.unfold(x, kernel_size=3, padding=1)  # (B, in*9, H*W)
+        patches = patches.transpose(1, 2).reshape(batch_size * height * width, -1)
+        product = patches @ self.weight.flatten(1).t()  # (B*H*W, out)
+        return product.view(batch_size, height * width, -1).transpose(1, 2).reshape(batch_size, -1, height, width)
+
+    def _is_small(self, x: Tensor) -> bool:
+        if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+            return False
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if tracing or torch.compiler.is_compiling():
+            return False  # an exported graph must not depend on the size of the example
+        return x.shape[2] * x.shape[3] <= SMALL_MAP
 
 
 class ConvBlock(nn.Module):
-    """Two 3x3 convolutions with batch normalisation and ReLU, then average pooling."""
+    """Two 3x3 convolutions with batch normalisation and ReLU, then average pooling over `pool` x `pool`."""
 
-    def __init__(self, in_channels: int, out_channels: int, pool: int):
+    def __init__(self, in_channels: int, out_channels: int, pool: int) -> None:
         super().__init__()
-        kind = SmallMapConv2d if out_channels >= 1024 else nn.Conv2d
-        self.conv1 = kind(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
-        self.conv2 = kind(out_channels, out_channels, kernel_size=3, padding=1, bias=False)
+        self.pool = pool
+        self.conv1 = SmallMapConv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
+        self.conv2 = SmallMapConv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.bn2 = nn.BatchNorm2d(out_channels)
-        self.pool = pool
-        nn.init.xavier_uniform_(self.conv1.weight)
-        nn.init.xavier_uniform_(self.conv2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, T, M) -> (B, out_channels, T / pool, M / pool)."""
-        x = F.relu_(self.bn1(self.conv1(x)))
-        x = F.relu_(self.bn2(self.conv2(x)))
-        return F.avg_pool2d(x, self.pool)
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
+        return F.avg_pool2d(x, self.pool) if self.pool > 1 else x
 
 
 class AttBlock(nn.Module):
-    """Attention over time: each frame has a score per class and a weight per class, and the weights sum to 1."""
+    """Frames -> clip: each class averages its frames' probabilities by its own softmax weights over time.
 
-    def __init__(self, in_features: int, n_classes: int, linear: bool):
-        """`linear`: scores are logits of one class among all, not probabilities of each."""
+    `exclusive` (cross-entropy): one class per clip. Then frames are averaged before the softmax over classes.
+    """
+
+    def __init__(self, n_features: int, n_classes: int, exclusive: bool) -> None:
         super().__init__()
-        self.linear = linear
-        self.att = nn.Conv1d(in_features, n_classes, kernel_size=1)
-        self.cla = nn.Conv1d(in_features, n_classes, kernel_size=1)
-        for layer in (self.att, self.cla):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        # In the published checkpoint but not in the published computation; frozen, as it never has a gradient.
+        self.exclusive = exclusive
+        self.att = nn.Conv1d(n_features, n_classes, kernel_size=1)
+        self.cla = nn.Conv1d(n_features, n_classes, kernel_size=1)
+        # Published weights have it, no forward pass uses it: frozen, so that distributed training does not wait for it
         self.bn_att = nn.BatchNorm1d(n_classes).requires_grad_(False)
+        init_weights(self.att)
+        init_weights(self.cla)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, in_features, T) -> scores of the clip (B, C) and of its frames (B, C, T), in float32."""
-        with torch.autocast(x.device.type, enabled=False):
-            x = x.float()
-            weight = torch.softmax(self.att(x).clamp(-10, 10), dim=2)
-            score = self.cla(x) if self.linear else torch.sigmoid(self.cla(x))
-            clip = (weight * score).sum(dim=2)
-            # rounding lifts a sum of weights above 1, and what is above 1 is no probability
-            return clip if self.linear else clip.clamp(max=1), score
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, features, T') -> logits (B, C), clip-wise (B, C) and segment-wise (B, T', C) probability, all float32."""
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.float()
+            attention = self.att(features).clamp(-LARGEST_ATTENTION_LOGIT, LARGEST_ATTENTION_LOGIT)
+            log_weight = F.log_softmax(attention, dim=2)  # (B, C, T')
+            score = self.cla(features)  # (B, C, T')
+            if self.exclusive:
+                logits = (log_weight.exp() * score).sum(dim=2)
+                return logits, logits.softmax(dim=1), score.softmax(dim=1).transpose(1, 2)
+            # logit(p) = log p - log(1 - p), both summed as logarithms: neither rounds to log 0 when p nears 0 or 1
+            present = torch.logsumexp(log_weight + F.logsigmoid(score), dim=2)
+            absent = torch.logsumexp(log_weight + F.logsigmoid(-score), dim=2)
+            logits = present - absent
+            return logits, logits.sigmoid(), score.sigmoid().transpose(1, 2)
 
 
 class Cnn14(nn.Module):
-    """Waveforms (B, S) -> clip-wise (B, C) and frame-wise (B, T, C) probabilities, and clip-wise logits (B, C)."""
+    """(B, S) waveform -> logits and clip-wise probability (B, C), frame-wise probability (B, T, C)."""
 
-    head_prefixes = ("att_block.",)  # what depends on the classes
+    head_prefixes = ("att_block.",)  # the entries that depend on the classes
 
-    def __init__(self, settings: PannsSettings, n_classes: int):
+    def __init__(self, settings: PannsSettings, n_classes: int) -> None:
         super().__init__()
-        self.mixup_on = settings.mixup.on
-        self.single_label = settings.loss_func == "CrossEntropy"
-        self.waveform_augment = WaveformAugment(settings.waveform_augment)
         self.spectrogram_extractor = build_spectrogram(settings.mel)
         self.logmel_extractor = build_logmel(settings.mel, settings.sample_rate)
-        self.spec_augment = SpecAugment(settings.spec_augment)
         self.bn0 = nn.BatchNorm2d(settings.mel.n_mels)
-        self.conv_block1 = ConvBlock(1, CHANNELS[0], pool=2)
-        self.conv_block2 = ConvBlock(CHANNELS[0], CHANNELS[1], pool=2)
-        self.conv_block3 = ConvBlock(CHANNELS[1], CHANNELS[2], pool=2)
-        self.conv_block4 = ConvBlock(CHANNELS[2], CHANNELS[3], pool=2)
-        self.conv_block5 = ConvBlock(CHANNELS[3], CHANNELS[4], pool=2)
-        self.conv_block6 = ConvBlock(CHANNELS[4], CHANNELS[5], pool=1)
-        self.fc1 = nn.Linear(CHANNELS[5], CHANNELS[5])
-        nn.init.xavier_uniform_(self.fc1.weight)
-        nn.init.zeros_(self.fc1.bias)
-        self.att_block = AttBlock(CHANNELS[5], n_classes, linear=self.single_label)
+        self.conv_block1 = ConvBlock(1, 64, pool=2)
+        self.conv_block2 = ConvBlock(64, 128, pool=2)
+        self.conv_block3 = ConvBlock(128, 256, pool=2)
+        self.conv_block4 = ConvBlock(256, 512, pool=2)
+        self.conv_block5 = ConvBlock(512, 1024, pool=2)
+        self.conv_block6 = ConvBlock(1024, EMBEDDING_SIZE, pool=1)
+        self.fc1 = nn.Linear(EMBEDDING_SIZE, EMBEDDING_SIZE)
+        self.att_block = AttBlock(EMBEDDING_SIZE, n_classes, exclusive=settings.loss_func == "CrossEntropy")
+
+        self.waveform_augment = WaveformAugment(settings.waveform_augment)
+        self.waveform_mixup = Mixup("waveform", settings.mixup)
+        self.spec_augment = SpecAugment(settings.spec_augment, fill=0.0)  # the mean, after bn0
+        self.spectrogram_mixup = Mixup("spectrogram", settings.mixup)
+        init_weights(self.fc1)
 
     def forward(
         self, waveform: Tensor, mixup_weight: Tensor | None = None, mixup_partner: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """`mixup_weight` (B,) and `mixup_partner` (B,) mix each clip with another of the batch, where settings say."""
-        mixing = None if mixup_weight is None or mixup_partner is None else (mixup_weight, mixup_partner)
-        waveform = self.waveform_augment(waveform)
-        if mixing is not None and self.mixup_on == "waveform":
-            waveform = mixup(waveform, *mixing)
-        x = self.logmel(waveform)
-        n_frames = x.shape[2]
+        """In training, clips are mixed by mixup_weight (B,) with mixup_partner (B,), where the settings say."""
+        waveform = self.waveform_mixup(self.waveform_augment(waveform), mixup_weight, mixup_partner)
+        x = self.logmel(waveform)  # (B, 1, T, M)
         x = self.bn0(x.transpose(1, 3)).transpose(1, 3)  # normalises each mel bin: (B, M, T, 1) and back
-        x = self.spec_augment(x)
-        if mixing is not None and self.mixup_on == "spectrogram":
-            x = mixup(x, *mixing)
-        clip, segments = self.att_block(self.embed(x))
-        return self._outputs(clip, segments, n_frames)
-
-    def logmel(self, waveform: Tensor) -> Tensor:
-        """(B, S) -> log-mel frames in dB (B, 1, T, M), in float32."""
-        with torch.autocast(waveform.device.type, enabled=False):
-            logmel: Tensor = self.logmel_extractor(self.spectrogram_extractor(waveform.float()))
-            return logmel
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Normalised log-mel frames (B, 1, T, M) -> features (B, 2048, T // 32)."""
-        for number in range(1, len(CHANNELS) + 1):
-            x = F.dropout(getattr(self, f"conv_block{number}")(x), p=0.2, training=self.training)
-        x = x.mean(dim=3)  # over frequency: (B, 2048, T // 32, M // 32) -> (B, 2048, T // 32)
-        x = F.max_pool1d(x, 3, stride=1, padding=1) + F.avg_pool1d(x, 3, stride=1, padding=1)
-        x = F.dropout(x, p=0.5, training=self.training)
-        x = F.relu_(self.fc1(x.transpose(1, 2)).transpose(1, 2))  # over features: (B, T // 32, 2048) and back
-        return F.dropout(x, p=0.5, training=self.training)
-
-    def _outputs(self, clip: Tensor, segments: Tensor, n_frames: int) -> dict[str, Tensor]:
-        """Scores of clips (B, C) and segments (B, C, T // 32) -> the outputs, frame-wise ones at every frame."""
-        if self.single_label:
-            logits, clipwise, segments = clip, clip.softmax(dim=1), segments.softmax(dim=1)
-        else:
-            logits, clipwise = torch.logit(clip, eps=LOGIT_LIMIT), clip
-        framewise = segments.transpose(1, 2).repeat_interleave(CNN14_POOLING, dim=1)  # (B, T // 32 * 32, C)
-        rest = framewise[:, -1:].expand(-1, n_frames - framewise.shape[1], -1)
+        x = self.spectrogram_mixup(self.spec_augment(x), mixup_weight, mixup_partner)
+        logits, clipwise, segmentwise = self.att_block(self.embed(x))
         return {
             "logits": logits,
             "clipwise_output": clipwise,
-            "framewise_output": torch.cat([framewise, rest], dim=1),  # (B, T, C)
+            "framewise_output": spread_over_frames(segmentwise, x.shape[2]),
         }
+
+    def logmel(self, waveform: Tensor) -> Tensor:
+        """(B, S) -> (B, 1, T, M) in dB, float32."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            x: Tensor = self.logmel_extractor(self.spectrogram_extractor(waveform.float()))
+            return x
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(B, 1, T, M) -> (B, EMBEDDING_SIZE, T')."""
+        for block in self._blocks():
+            x = F.dropout(block(x), BLOCK_DROPOUT, self.training)
+        x = x.mean(dim=3)  # over frequency
+        x = F.max_pool1d(x, 3, stride=1, padding=1) + F.avg_pool1d(x, 3, stride=1, padding=1)
+        x = F.dropout(x, EMBEDDING_DROPOUT, self.training).transpose(1, 2)
+        x = F.relu(self.fc1(x)).transpose(1, 2)
+        return F.dropout(x, EMBEDDING_DROPOUT, self.training)
+
+    def _blocks(self) -> tuple[ConvBlock, ...]:
+        return (
+            self.conv_block1,
+            self.conv_block2,
+            self.conv_block3,
+            self.conv_block4,
+            self.conv_block5,
+            self.conv_block6,
+        )
+
+
+def spread_over_frames(segmentwise: Tensor, frames: int) -> Tensor:
+    """(B, T', C) -> (B, frames, C): each segment for its frames, the last one also for the frames left over."""
+    segment = torch.arange(frames, device=segmentwise.device) // CNN14_POOLING
+    return segmentwise[:, segment.clamp(max=segmentwise.shape[1] - 1)]
+
+
+def init_weights(layer: nn.Conv1d | nn.Linear) -> None:
+    """As published: Xavier, and no bias. (Batch normalisation begins with 1 and 0 anyway.)"""
+    nn.init.xavier_uniform_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def build_panns(settings: PannsSettings, n_classes: int) -> Cnn14:
-    """A Cnn14 for that many classes, with fresh weights or the published ones below a fresh head."""
-    model = Cnn14(settings, n_classes)
-    if settings.pretrained_panns is not None:
-        load_published(model, settings.pretrained_panns)
+    """A model for `n_classes`, from scratch or, with `pretrained_panns`, with published weights under a fresh head."""
+    if settings.pretrained_panns is None:
+        return Cnn14(settings, n_classes)
+    return load_published(settings.pretrained_panns, settings, n_classes)
+
+
+def load_published(path: Path, settings: PannsSettings, n_classes: int) -> Cnn14:
+    """Load `path` strictly at its own number of classes, then put a fresh head on for `n_classes`."""
+    weights = read_weights(path, REMEDY)
+    head = weights.get("att_block.cla.weight")
+    if head is None or head.dim() != 3:
+        raise InputError(f"{path}: weights of another model: no attention head (att_block.cla.weight); {REMEDY}")
+    model = Cnn14(settings, len(head))
+    check_front_end(path, weights, model)
+    check_entries(path, weights, model.state_dict(), REMEDY)
+    model.load_state_dict(weights, strict=True)
+    model.att_block = AttBlock(EMBEDDING_SIZE, n_classes, exclusive=settings.loss_func == "CrossEntropy")
     return model
 
 
-def load_published(model: Cnn14, path: Path) -> None:
-    """Gives the model the published weights, all but those of its head, after a strict look at every key and shape.
-
-    Raises InputError for a file that is missing, damaged, of another model or made with other mel settings.
-    """
-    weights = _read_published(path)
-    own = model.state_dict()
-    missing, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
-    if missing or unknown:
-        raise InputError(
-            f"pretrained_panns {path} is no Cnn14_DecisionLevelAtt: {len(missing)} weights are missing "
-            f"({', '.join(missing[:2]) or 'none'}), {len(unknown)} are unknown ({', '.join(unknown[:2]) or 'none'})"
-        )
-    for name in ("spectrogram_extractor.stft.conv_real.weight", "logmel_extractor.melW"):
-        same_shape = weights[name].shape == own[name].shape
-        if not same_shape or not torch.allclose(weights[name], own[name], atol=1e-5):
+def check_front_end(path: Path, weights: dict[str, Tensor], model: nn.Module) -> None:
+    """Refuse weights that learnt from another spectrogram than the settings compute: they would load, and fail."""
+    for name, wanted in model.state_dict().items():
+        if not name.startswith(FRONT_END_PREFIXES) or name not in weights:
+            continue
+        found = weights[name].float()
+        tolerance = 1e-3 * float(wanted.abs().max())
+        if found.shape != wanted.shape or not torch.allclose(found, wanted, rtol=0, atol=tolerance):
             raise InputError(
-                f"pretrained_panns {path} was trained with another front end ({name} differs): set sample_rate, "
-                "mel.window_samples, n_mels, fmin_hz and fmax_hz to its own (AudioSet: 32000, 1024, 64, 50, 14000)"
+                f"{path}: these weights want another spectrogram than the settings give ({name} differs); "
+                f"set what the published ones were trained with: {PUBLISHED_SETTINGS}"
             )
-    body = {name: value for name, value in weights.items() if not name.startswith(model.head_prefixes)}
-    head = {name: value for name, value in own.items() if name.startswith(model.head_prefixes)}
-    try:
-        model.load_state_dict({**body, **head}, strict=True)
-    except RuntimeError as error:
-        raise InputError(f"pretrained_panns {path} does not fit Cnn14: {' '.join(str(error).split())[:300]}") from error
-
-
-def _read_published(path: Path) -> dict[str, Tensor]:
-    """The state dict in a published checkpoint (under `model`) or in a bare file; runs no code from it."""
-    advice = "the published file is Cnn14_DecisionLevelAtt_mAP=0.425.pth"
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"pretrained_panns {path} is not there; {advice}") from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"pretrained_panns {path} is no weights file, or is damaged ({reason}); {advice}") from error
-    weights = content.get("model", content) if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise InputError(f"pretrained_panns {path} holds no state dict; {advice}")
-    return weights

@@ -1,92 +1,127 @@
-"""A ResNeSt on mel images (Zhang et al. 2020, arXiv 2004.08955), from the resnest package, with a head of its own.
+"""A ResNeSt (Zhang et al. 2020, arXiv 2004.08955) on mel images, with its head for audio events."""
 
-B clips, S samples, C classes.
-"""
-
-import urllib.error
+import difflib
+import hashlib
+import http.client
+from collections.abc import Callable
 from pathlib import Path
 
-import resnest.torch
 import torch
-from resnest.torch import ablation
-from resnest.torch import resnest as family
 from torch import Tensor, nn
 
-from aer.augment import SpecAugment, WaveformAugment, mixup
+from aer.augment import Mixup, SpecAugment, WaveformAugment
 from aer.errors import InputError
 from aer.frontend import MelImage
-from aer.settings import ResnestSettings, near_matches
+from aer.models.weights import check_entries, read_weights
+from aer.settings import ResnestSettings
 
-FEATURES = 2048
-HIDDEN = 1024
-PUBLISHED = {**family.resnest_model_urls, **ablation.resnest_model_urls}  # name of a model: address of its weights
+N_FEATURES = 2048  # of every backbone of the package
+HIDDEN_SIZE = 1024
+LEAKY_SLOPE = 0.02
+DROPOUT = 0.2
 
 
 class ResnestClassifier(nn.Module):
-    """Waveforms (B, S) -> clip-wise logits and probabilities (B, C)."""
+    """(B, S) waveform -> logits and clip-wise probability (B, C). `backbone` maps images to (B, N_FEATURES)."""
 
-    head_prefixes = ("head.6.",)  # what depends on the classes: the last layer
+    head_prefixes = ("head.6.",)  # the entries that depend on the classes
 
-    def __init__(self, settings: ResnestSettings, n_classes: int):
+    def __init__(self, settings: ResnestSettings, n_classes: int, backbone: nn.Module) -> None:
         super().__init__()
-        self.mixup_on = settings.mixup.on
-        self.single_label = settings.loss_func == "CrossEntropy"
+        self.exclusive = settings.loss_func == "CrossEntropy"  # one class per clip
         self.waveform_augment = WaveformAugment(settings.waveform_augment)
-        augment = SpecAugment(settings.spec_augment)
-        self.frontend = MelImage(settings.mel, settings.sample_rate, settings.image_height, augment)
-        self.backbone = build_backbone(settings.backbone, settings.pretrained)
+        self.waveform_mixup = Mixup("waveform", settings.mixup)
+        self.frontend = MelImage(
+            settings.mel, settings.sample_rate, settings.image_height, augment=SpecAugment(settings.spec_augment)
+        )
+        self.image_mixup = Mixup("spectrogram", settings.mixup)
+        self.backbone = backbone
         self.head = nn.Sequential(
-            nn.Linear(FEATURES, HIDDEN),
-            nn.LeakyReLU(0.02),
-            nn.Dropout(0.2),
-            nn.Linear(HIDDEN, HIDDEN),
-            nn.LeakyReLU(0.02),
-            nn.Dropout(0.2),
-            nn.Linear(HIDDEN, n_classes),
+            nn.Linear(N_FEATURES, HIDDEN_SIZE),
+            nn.LeakyReLU(LEAKY_SLOPE),
+            nn.Dropout(DROPOUT),
+            nn.Linear(HIDDEN_SIZE, HIDDEN_SIZE),
+            nn.LeakyReLU(LEAKY_SLOPE),
+            nn.Dropout(DROPOUT),
+            nn.Linear(HIDDEN_SIZE, n_classes),
         )
 
     def forward(
         self, waveform: Tensor, mixup_weight: Tensor | None = None, mixup_partner: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """`mixup_weight` (B,) and `mixup_partner` (B,) mix each clip with another of the batch, where settings say."""
-        mixing = None if mixup_weight is None or mixup_partner is None else (mixup_weight, mixup_partner)
-        waveform = self.waveform_augment(waveform)
-        if mixing is not None and self.mixup_on == "waveform":
-            waveform = mixup(waveform, *mixing)
-        image = self.frontend(waveform)
-        if mixing is not None and self.mixup_on == "spectrogram":
-            image = mixup(image, *mixing)
-        logits = self.head(self.backbone(image)).float()
-        return {"logits": logits, "clipwise_output": logits.softmax(dim=1) if self.single_label else logits.sigmoid()}
+        """In training, clips are mixed by mixup_weight (B,) with mixup_partner (B,), where the settings say."""
+        waveform = self.waveform_mixup(self.waveform_augment(waveform), mixup_weight, mixup_partner)
+        image = self.image_mixup(self.frontend(waveform), mixup_weight, mixup_partner)
+        features = self.backbone(image)
+        with torch.autocast(waveform.device.type, enabled=False):
+            logits = self.head(features.float())
+            clipwise = logits.softmax(dim=1) if self.exclusive else logits.sigmoid()
+        return {"logits": logits, "clipwise_output": clipwise}
 
 
 def build_resnest(settings: ResnestSettings, n_classes: int) -> ResnestClassifier:
-    """A ResNeSt classifier for that many classes."""
-    return ResnestClassifier(settings, n_classes)
-
-
-def build_backbone(name: str, pretrained: bool) -> nn.Module:
-    """Images (B, 3, H, W) -> features (B, 2048). InputError for an unknown name or weights that can't be had."""
-    if name not in PUBLISHED:
-        raise InputError(f"backbone {name!r} is not in the resnest package{near_matches(name, PUBLISHED)}")
-    backbone: nn.Module = getattr(resnest.torch, name)(pretrained=False)
-    if pretrained:
-        backbone.load_state_dict(_download(PUBLISHED[name]))
+    """A model for `n_classes` on the backbone that the settings name; `pretrained`: with its ImageNet weights."""
+    backbone = build_backbone(settings.backbone)
+    if settings.pretrained:
+        load_imagenet(backbone, imagenet_file(settings.backbone))
     backbone.fc = nn.Identity()  # ImageNet's classes go, the pooled features stay
-    return backbone
+    return ResnestClassifier(settings, n_classes, backbone)
 
 
-def _download(url: str) -> dict[str, Tensor]:
-    """The package's weights, downloaded once into torch's cache; no code from the file is run."""
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+def build_backbone(name: str) -> nn.Module:
+    """The package's model `name`, untrained, with its ImageNet layer `fc`."""
+    constructors = backbones()
+    if name not in constructors:
+        near = difflib.get_close_matches(name, constructors, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"the resnest package has {', '.join(constructors)}"
+        raise InputError(f"backbone {name!r}: no such model; {hint}")
+    return constructors[name](pretrained=False)  # True would unpickle the download without restrictions
+
+
+def backbones() -> dict[str, Callable[..., nn.Module]]:
+    """The models of the resnest package, by name."""
+    from resnest.torch import ablation, resnest
+
+    return {name: getattr(module, name) for module in (resnest, ablation) for name in module.__all__}
+
+
+def imagenet_url(name: str) -> str:
+    """Where the package says that the ImageNet weights of `name` are."""
+    from resnest.torch import ablation, resnest
+
+    url: str = {**resnest.resnest_model_urls, **ablation.resnest_model_urls}[name]
+    return url
+
+
+def imagenet_file(name: str) -> Path:
+    """The ImageNet weights of `name` in torch.hub's cache, downloaded if they are not there."""
+    url = imagenet_url(name)
+    file = Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
+    if file.exists():
+        return file
     try:
-        weights: dict[str, Tensor] = torch.hub.load_state_dict_from_url(url, check_hash=True, weights_only=True)
-    except urllib.error.URLError as error:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(file), hash_prefix=_hash_prefix(file), progress=False)
+    except (OSError, RuntimeError, http.client.HTTPException) as error:  # no network, no space, another content
         raise InputError(
-            f"pretrained weights can't be downloaded ({error.reason}): put {cached.name} (from {url}) into "
-            f"{cached.parent}, or set pretrained to False"
+            f"{url}: can't be downloaded ({' '.join(str(error).split())}); fetch {file.name} elsewhere "
+            f"and put it into {file.parent}, or set pretrained to False"
         ) from error
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"pretrained weights {cached} are damaged: remove the file ({reason})") from error
-    return weights
+    return file
+
+
+def load_imagenet(backbone: nn.Module, file: Path) -> None:
+    """Load `file` into `backbone`, every entry of it, if it is the file that was published."""
+    remedy = f"delete it and start again, or put a good {file.name} there"
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if not digest.startswith(_hash_prefix(file)):
+        raise InputError(f"{file}: damaged, its SHA-256 does not start with {_hash_prefix(file)}; {remedy}")
+    weights = read_weights(file, remedy)
+    check_entries(file, weights, backbone.state_dict(), remedy)
+    backbone.load_state_dict(weights, strict=True)
+
+
+def _hash_prefix(file: Path) -> str:
+    """The first digits of the SHA-256, which end the name: resnest50-528c19ca.pth."""
+    return file.stem.rpartition("-")[2]

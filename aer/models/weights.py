@@ -1,0 +1,67 @@
+"""Weights from elsewhere: read without running any code in them, and held against the model entry by entry."""
+
+import pickle
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from aer.errors import InputError
+
+# What torch.load raises on bytes that are no checkpoint, depending on where it stumbles
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    EOFError,
+    zipfile.BadZipFile,
+    struct.error,
+)
+
+
+def read_weights(path: Path, remedy: str) -> dict[str, Tensor]:
+    """The state dict in `path`, bare or under the key `model`, on the CPU. `remedy` says where to get a good file."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; {remedy}")
+    try:
+        # Files from before torch 1.6 are no zip archives and can't be mapped
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:  # torch's own text is long, and advises to run what is in the file
+        raise InputError(f"{path}: damaged, or holds more than weights (code is never run); {remedy}") from error
+    except _UNREADABLE as error:
+        raise InputError(f"{path}: can't be read as PyTorch weights, it may be cut short; {remedy}") from error
+    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
+        content = content["model"]
+    if not isinstance(content, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
+        raise InputError(f"{path}: holds no state dict (names and tensors), bare or under the key 'model'; {remedy}")
+    return dict(content)
+
+
+def check_entries(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], remedy: str) -> None:
+    """Refuse weights of which any name or shape is not the model's."""
+    faults = {
+        "missing": [name for name in wanted if name not in found],
+        "unknown": [name for name in found if name not in wanted],
+        "of another shape": [
+            f"{name} {tuple(found[name].shape)} instead of {tuple(wanted[name].shape)}"
+            for name in wanted
+            if name in found and found[name].shape != wanted[name].shape
+        ],
+    }
+    counts = [f"{len(names)} {fault} ({_first(names)})" for fault, names in faults.items() if names]
+    if counts:
+        raise InputError(f"{path}: weights of another model: entries {', '.join(counts)}; {remedy}")
+
+
+def _first(names: list[str], limit: int = 2) -> str:
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
