@@ -27,6 +27,7 @@ from aer.folds import Split, describe, folds_csv, split
 from aer.loggers import EpochLogger
 from aer.losses import build_loss
 from aer.optim import build_optimizer, build_schedulers
+from aer.plots import plot_history
 from aer.runs import check_may_go_on, choose_run_dir, write_run
 from aer.sample import make_sample_corpus
 from aer.settings import SAMPLE_CORPUS, AnySettings
@@ -71,7 +72,9 @@ def train(settings: AnySettings, build_model: BuildModel) -> CheckpointCallback:
     }
     checkpoints = CheckpointCallback(run_dir, about, settings.main_metric, settings.keep_best)
     _fit(settings, engine, learner, corpus, parts, checkpoints)
-    engine.print(_summary(settings, checkpoints, len(parts.valid)))
+    if engine.is_main_process:
+        plot_history(run_dir / "metrics.csv", run_dir / "metrics.png")
+        print(_summary(settings, checkpoints, len(parts.valid)))
     return checkpoints
 
 
@@ -187,5 +190,5 @@ def _summary(settings: AnySettings, checkpoints: CheckpointCallback, n_valid: in
         f"macro F1 {row['valid_f1']:.4f}\n"
         f"mAP      {row['valid_map']:.4f}\n"
         f"best model: {checkpoints.best_path}\n"
-        f"logs: {checkpoints.run_dir / 'metrics.csv'}, {checkpoints.run_dir / 'tensorboard'}"
+        f"logs: {checkpoints.run_dir / 'metrics.csv'}, metrics.png, tensorboard/"
     )

@@ -183,6 +183,10 @@ class PannsSettings(Settings):
     pretrained_panns: Path | None = Field(
         None, description="published Cnn14_DecisionLevelAtt weights (AudioSet, 527 classes); none: from scratch"
     )
+    dropout: float = Field(
+        0.2, ge=0, lt=1, description="dropout after each convolution block; 0 learns faster where there is little time"
+    )
+    embedding_dropout: float = Field(0.5, ge=0, lt=1, description="dropout before and after the last layer of features")
 
     @model_validator(mode="after")
     def _check_size(self) -> Self:

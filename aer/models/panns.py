@@ -17,8 +17,6 @@ from aer.models.weights import check_entries, read_weights
 from aer.settings import CNN14_POOLING, PannsSettings
 
 EMBEDDING_SIZE = 2048
-BLOCK_DROPOUT = 0.2
-EMBEDDING_DROPOUT = 0.5
 LARGEST_ATTENTION_LOGIT = 10.0  # no frame outweighs another by more than e^20
 
 # Maps up to this many places are convolved by unfold + matmul on the CPU. Measured on 2 AVX2 cores, batch 16, forward
@@ -118,6 +116,8 @@ class Cnn14(nn.Module):
 
     def __init__(self, settings: PannsSettings, n_classes: int) -> None:
         super().__init__()
+        self.dropout = settings.dropout
+        self.embedding_dropout = settings.embedding_dropout
         self.spectrogram_extractor = build_spectrogram(settings.mel)
         self.logmel_extractor = build_logmel(settings.mel, settings.sample_rate)
         self.bn0 = nn.BatchNorm2d(settings.mel.n_mels)
@@ -160,12 +160,12 @@ class Cnn14(nn.Module):
     def embed(self, x: Tensor) -> Tensor:
         """(B, 1, T, M) -> (B, EMBEDDING_SIZE, T')."""
         for block in self._blocks():
-            x = F.dropout(block(x), BLOCK_DROPOUT, self.training)
+            x = F.dropout(block(x), self.dropout, self.training)
         x = x.mean(dim=3)  # over frequency
         x = F.max_pool1d(x, 3, stride=1, padding=1) + F.avg_pool1d(x, 3, stride=1, padding=1)
-        x = F.dropout(x, EMBEDDING_DROPOUT, self.training).transpose(1, 2)
+        x = F.dropout(x, self.embedding_dropout, self.training).transpose(1, 2)
         x = F.relu(self.fc1(x)).transpose(1, 2)
-        return F.dropout(x, EMBEDDING_DROPOUT, self.training)
+        return F.dropout(x, self.embedding_dropout, self.training)
 
     def _blocks(self) -> tuple[ConvBlock, ...]:
         return (
