@@ -111,11 +111,16 @@ def make_sample_corpus(root: Path, seed: int = SAMPLE_SEED, n_per_species: int =
     return SampleSummary(root, tuple(s.ebird_code for s in SPECIES), len(clips), len(SOUNDSCAPES), len(events))
 
 
+def drawn_snr_db(rng: Generator) -> float:
+    """A signal-to-noise ratio in SNR_DB; people rather keep recordings of near birds, so high ones are likelier."""
+    return float(rng.triangular(SNR_DB[0], SNR_DB[1], SNR_DB[1]))
+
+
 def make_clip(seed: int, species_index: int, clip_index: int) -> Clip:
     """Clip `clip_index` of a species: the same whatever else is made, and in whatever order."""
     rng = np.random.default_rng([seed, _CLIP_STREAM, species_index, clip_index])
     dry = song(SPECIES[species_index], rng, rng.uniform(*CLIP_DURATION_S))
-    snr_db = rng.uniform(*SNR_DB)
+    snr_db = drawn_snr_db(rng)
     wave = mixed(_in_a_place(dry, rng), background(rng, len(dry)), sounding(dry), snr_db)
     return Clip(scaled_to_peak(wave, decibels_to_gain(rng.uniform(*PEAK_DB))), snr_db)
 
@@ -130,7 +135,7 @@ def make_soundscape(seed: int, soundscape_index: int, duration_s: float) -> tupl
         active = np.flatnonzero(sounding(dry))
         dry = np.append(dry[active[0] : active[-1] + 1], np.zeros(samples(0.5)))  # room for the echo to die away
         call = _in_a_place(dry, rng)
-        gain = decibels_to_gain(rng.uniform(*SNR_DB)) / np.sqrt(power(call[sounding(dry)]))
+        gain = decibels_to_gain(drawn_snr_db(rng)) / np.sqrt(power(call[sounding(dry)]))
         start, length = samples(start_s), int(active[-1] + 1 - active[0])
         added_at(wave, gain * call, start)
         events.append(Event(start / SAMPLE_RATE, (start + length) / SAMPLE_RATE, species.ebird_code))

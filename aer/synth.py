@@ -17,7 +17,7 @@ Waveform = NDArray[np.float64]
 
 SAMPLE_RATE = 16000
 HIGHEST_HZ = 7500.0  # nothing in a call lies above: safely below half the sample rate
-CENTRE_HZ = (1700.0, 5200.0)  # one range for all species, so that pitch says nothing about the species
+CENTRE_HZ = (2000.0, 4500.0)  # one range for all species, so that pitch says nothing about the species
 TEMPO = (0.75, 1.35)  # how much faster or slower than its species an individual sings
 
 
