@@ -96,6 +96,8 @@ def _open(path: Path) -> _Source:
         reason = _reason(error)
     except OSError as error:
         raise AudioError(f"{path}: {error.strerror or error}") from error
+    except UnicodeError as error:
+        raise AudioError(f"{path}: its name is no UTF-8; rename it") from error
     try:
         with closing(audioread.audio_open(str(path))) as opened:
             return _Audioread(opened)

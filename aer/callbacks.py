@@ -73,7 +73,8 @@ class EvaluationCallback(IMetricCallback):  # type: ignore[misc]
         if not runner.is_valid_loader:
             return
         outputs, targets, clips, unreadable = (torch.cat(parts) for parts in zip(*self.collected, strict=True))
-        readable = unreadable < 0
+        # a recording with a window that can't be read is left out as a whole: half of it would be another recording
+        readable = ~torch.isin(clips, unreadable[unreadable >= 0])
         if not readable.any():
             raise AerError("no recording of the validation fold can be read")
         runner.loader_metrics[self.metric_key] = self.compute(outputs[readable], targets[readable], clips[readable])
@@ -198,13 +199,12 @@ class CheckpointCallback(ICheckpointCallback):  # type: ignore[misc]
         ranked = sorted(
             (entry for entry in ranked if entry["score"] == entry["score"]), key=lambda e: sign * e["score"]
         )
-        dropped = ranked[self.keep_best :]
         self.best = ranked[: self.keep_best]
         if runner.engine.is_main_process:
-            self._write(runner, file, dropped)
+            self._write(runner, file)
         runner.engine.wait_for_everyone()
 
-    def _write(self, runner: dl.IRunner, file: str, dropped: list[dict[str, Any]]) -> None:
+    def _write(self, runner: dl.IRunner, file: str) -> None:
         weights = runner.engine.unwrap_model(runner.model).state_dict()
         about = {**self.about, "epoch": runner.epoch_step, "metrics": self.history[-1], "model": weights}
         if any(entry["file"] == file for entry in self.best):
@@ -221,8 +221,10 @@ class CheckpointCallback(ICheckpointCallback):  # type: ignore[misc]
         }
         checkpoint.save(self.last_path, {**about, **state})
         write_history(self.run_dir, self.history)
-        for entry in dropped:
-            (self.folder / entry["file"]).unlink(missing_ok=True)
+        kept = {entry["file"] for entry in self.best}
+        for path in self.folder.glob("epoch_*.pth"):  # those of this epoch, and what a killed run left
+            if path.name not in kept:
+                path.unlink()
 
 
 class ProgressCallback(Callback):  # type: ignore[misc]

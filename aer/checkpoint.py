@@ -1,8 +1,7 @@
 """Checkpoints as files: written whole or not at all, and read without running code from them."""
 
+import json
 import os
-import pickle
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -10,8 +9,16 @@ from typing import IO, Any
 import torch
 
 from aer.errors import AerError, InputError
+from aer.safeload import load_tensors
+from aer.settings import AnySettings
 
+PARTS = {"model", "model_kind", "classes", "settings", "epoch"}  # what every checkpoint has
 FORMAT = 1  # raised when a reader of today's files could no longer read tomorrow's
+
+
+def _beside(path: Path) -> Path:
+    """Where a file is written before it gets its name: always the same place, so a killed run leaves one at most."""
+    return path.with_name(f".{path.name}.part")
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -19,7 +26,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
     Raises AerError where the disk is full or the folder can't be written; what stood at `path` is then untouched.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = _beside(path)
     try:
         with beside.open("wb") as file:
             write(file)
@@ -37,7 +44,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 def link_whole(target: Path, path: Path) -> None:
     """Makes `path` another name of the file `target` in the same folder, in one step."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = _beside(path)
     beside.unlink(missing_ok=True)
     try:
         beside.hardlink_to(target)
@@ -76,38 +83,34 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises InputError, in one line, for a file that is missing, damaged, of another format or that would run code.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is not there") from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is no checkpoint of aer, or is damaged: {reason}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path} is no checkpoint of aer in format {FORMAT}")
+    content = load_tensors(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= PARTS:
+        raise InputError(f"{path}: no checkpoint of aer in format {FORMAT}")
     return content
 
 
-def load_initial_weights(path: Path, model: torch.nn.Module, kind: str, classes: tuple[str, ...]) -> str:
+def load_initial_weights(path: Path, model: torch.nn.Module, settings: AnySettings, classes: tuple[str, ...]) -> str:
     """Gives the model the weights of an earlier run's checkpoint; returns a line that says what was taken.
 
     With the same classes all weights are taken; with others, all but those of the head (`model.head_prefixes`).
-    Raises InputError for another kind of model or shapes that do not fit.
+    Raises InputError for another kind of model, another front end, or shapes that do not fit.
     """
     content = load(path)
-    if content["model_kind"] != kind:
-        raise InputError(f"{path} holds a {content['model_kind']} model, and this run trains {kind}")
+    if content["model_kind"] != settings.model:
+        raise InputError(f"{path} holds a {content['model_kind']} model, and this run trains {settings.model}")
+    heard, hears = (json.loads(text) for text in (content["settings"], settings.model_dump_json()))
+    differing = [name for name in ("sample_rate", "mel", "image_height") if heard.get(name) != hears.get(name)]
+    if differing:
+        told = "; ".join(f"{name} {heard.get(name)} there, {hears.get(name)} here" for name in differing)
+        raise InputError(f"initial_weights {path} were trained with another front end: {told}")
     weights = content["model"]
-    if tuple(content["classes"]) == classes:
-        taken, own = weights, {}
-    else:
+    own: dict[str, torch.Tensor] = {}
+    if tuple(content["classes"]) != classes:
         prefixes: tuple[str, ...] = model.head_prefixes  # type: ignore[assignment]
-        taken = {name: value for name, value in weights.items() if not name.startswith(prefixes)}
         own = {name: value for name, value in model.state_dict().items() if name.startswith(prefixes)}
     try:
-        model.load_state_dict({**taken, **own}, strict=True)
+        model.load_state_dict({**weights, **own}, strict=True)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} does not fit this model, were other mel settings used? {reason[:300]}") from error
+        raise InputError(f"{path} does not fit this model: {' '.join(str(error).split())[:300]}") from error
     head = "" if not own else f"; a fresh head for {len(classes)} classes (that file has {len(content['classes'])})"
     return f"weights of {path}, epoch {content['epoch']}{head}"

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import io
 import itertools
+import os
 import runpy
 import sys
 import traceback
@@ -31,10 +32,15 @@ def run_command(work: Callable[[], None]) -> int:
     try:
         work()
     except AerError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # a loader's worker process puts its traceback before the message
+        message = str(error).strip().splitlines()[-1]
+        print(f"error: {message.removeprefix(f'{type(error).__module__}.{type(error).__name__}: ')}", file=sys.stderr)
         return error.exit_status
+    except BrokenPipeError:  # `--help | head`: who read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
+        return 1
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on after the last whole epoch", file=sys.stderr)
+        print("\nstopped; the same command (without --fresh) goes on after the last whole epoch", file=sys.stderr)
         return INTERRUPTED
     return 0
 

@@ -62,7 +62,11 @@ class _Listed:
 
 def printable(text: object) -> str:
     """Text from outside as it may go to a terminal: control characters are escaped."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", lambda m: repr(m[0])[1:-1], str(text))
+    return re.sub(
+        r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]",
+        lambda m: repr(m[0])[1:-1],
+        str(text),
+    )
 
 
 def find_corpus(root: Path, csv: Path | None = None, group_by: str | None = None) -> Corpus:
@@ -71,8 +75,8 @@ def find_corpus(root: Path, csv: Path | None = None, group_by: str | None = None
     Raises InputError, in one line, for what is missing or contradictory. Recordings that can't be read are left out,
     with the reason; if that is all of them, it is an error too.
     """
-    if not root.is_dir():
-        raise InputError(f"corpus {root} is {'no folder' if root.exists() else 'not there'}; name yours with --corpus")
+    if csv is None:
+        _check_folder(root)
     chosen = csv or next((root / name for name in BIRDCALL_CSVS if (root / name).is_file()), None)
     left_out: list[tuple[Path, str]] = []
     if chosen is not None:
@@ -95,21 +99,35 @@ def find_corpus(root: Path, csv: Path | None = None, group_by: str | None = None
     return Corpus(tuple(recordings), classes, (*left_out, *unreadable))
 
 
+def _check_folder(root: Path) -> None:
+    if not os.path.isdir(root):  # noqa: PTH112  # pathlib raises for a name that is too long
+        raise InputError(
+            f"corpus {root} is {'no folder' if os.path.lexists(root) else 'not there'}; name yours with --corpus"
+        )
+
+
 def _from_folders(root: Path) -> tuple[list[_Listed], list[tuple[Path, str]]]:
     """A class per folder; other files in them are left out."""
     base = next((root / name for name in AUDIO_FOLDERS if (root / name).is_dir()), root)
-    folders = sorted(entry for entry in base.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    folders = [entry for entry in _entries(base) if entry.is_dir() and not entry.name.startswith(".")]
     if not folders:
         raise InputError(f"corpus {base} has no class folders and no {' or '.join(BIRDCALL_CSVS)}")
     listed, left_out = [], []
     for folder in folders:
-        files = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-        sounds = [file for file in files if file.suffix.lower() in SUFFIXES]
+        files = [entry for entry in _entries(folder) if not entry.name.startswith(".")]
+        sounds = {file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()}
         if not sounds:
             raise InputError(f"class folder {printable(folder)} has no recordings: fill it or remove it")
-        listed += [_Listed(file, (folder.name,)) for file in sounds]
-        left_out += [(file, "no audio file by its name") for file in files if file.suffix.lower() not in SUFFIXES]
+        listed += [_Listed(file, (folder.name,)) for file in files if file in sounds]
+        left_out += [(file, "no audio file by its name") for file in files if file not in sounds]
     return listed, left_out
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"folder {printable(folder)} can't be read: {error.strerror}") from error
 
 
 def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:
@@ -144,6 +162,7 @@ def _birdcall_paths(root: Path, csv: Path, table: pd.DataFrame) -> tuple[Path, l
     """The folder of the class folders, and the files below it as `ebird_code/file name`."""
     for column, folder in BIRDCALL_CSVS.values():
         if {"ebird_code", column} <= set(table.columns):
+            _check_folder(root)
             folders = dict.fromkeys([folder, *AUDIO_FOLDERS[1:]])
             base = next((root / name for name in folders if (root / name).is_dir()), root)
             return base, [f"{code}/{name}" for code, name in zip(table["ebird_code"], table[column], strict=True)]
@@ -166,9 +185,10 @@ def _inside(base: Path, names: Iterable[str], csv: Path) -> list[Path]:
 
 
 def _check_files(listed: Sequence[_Listed], csv: Path) -> None:
-    repeated = [path for path, count in Counter(entry.path for entry in listed).items() if count > 1]
+    counts = Counter(os.path.realpath(entry.path) for entry in listed)
+    repeated = [entry.path for entry in listed if counts[os.path.realpath(entry.path)] > 1]
     if repeated:
-        raise InputError(f"csv {csv} lists {len(repeated)} file(s) more than once: {_some(repeated)}")
+        raise InputError(f"csv {csv} has {len(repeated)} rows for files that other rows list too: {_some(repeated)}")
     missing = [entry.path for entry in listed if not entry.path.is_file()]
     if missing:
         raise InputError(f"csv {csv} lists {len(missing)} of {len(listed)} files that are not there: {_some(missing)}")

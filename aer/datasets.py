@@ -19,7 +19,6 @@ from aer.corpus import Recording
 from aer.errors import AudioError
 from aer.settings import Settings
 
-TRIES = 8  # recordings that are tried for one place in a batch before training gives up
 READABLE = -1
 
 
@@ -46,7 +45,9 @@ class _Recordings(Dataset[dict[str, Tensor]]):
 
     def _n_samples(self, index: int) -> int:
         """Length of a recording at the sample rate of the model, from its header."""
-        return int(self.recordings[index].duration_s * self.sample_rate)
+        recording = self.recordings[index]
+        own_samples = round(recording.duration_s * recording.sample_rate)
+        return own_samples * self.sample_rate // recording.sample_rate
 
     def _item(self, index: int, waveform: Waveform, unreadable: int) -> dict[str, Tensor]:
         return {
@@ -61,7 +62,7 @@ class TrainClips(_Recordings):
     """One random crop of each recording per epoch, drawn from (seed, epoch, recording) and from nothing else.
 
     A recording shorter than a clip is placed at a random offset in zeros. The place of one that can't be read is taken
-    by another, and `unreadable` says so; AudioError if eight in a row can't be read.
+    by another, and `unreadable` says so; AudioError if there is none that can.
     """
 
     def __init__(self, recordings: Sequence[Recording], classes: Sequence[str], settings: Settings):
@@ -78,15 +79,16 @@ class TrainClips(_Recordings):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         random = np.random.default_rng([self.seed, int(self.epoch), index])
-        unreadable, reasons = READABLE, []
-        for _try in range(TRIES):
+        try:
+            return self._item(index, self._crop(index, random), READABLE)
+        except AudioError as error:
+            reason = error
+        for other in random.permutation(len(self.recordings)).tolist():
             try:
-                return self._item(index, self._crop(index, random), unreadable)
-            except AudioError as error:
-                reasons.append(str(error))
-                unreadable = index if unreadable == READABLE else unreadable
-                index = int(random.integers(len(self.recordings)))
-        raise AudioError(f"{TRIES} recordings in a row can't be read: {'; '.join(reasons)}")
+                return self._item(other, self._crop(other, random), unreadable=index)
+            except AudioError:
+                continue  # it is named when its own turn comes
+        raise AudioError(f"none of the {len(self.recordings)} recordings to train on can be read; {reason}") from reason
 
     def _crop(self, index: int, random: Generator) -> Waveform:
         spare = self._n_samples(index) - self.clip_samples

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from catalyst import dl
 from catalyst.utils.misc import set_global_seed
 from torch.utils.data import DataLoader, Dataset
@@ -19,11 +21,11 @@ from aer.callbacks import (
     UnreadableCallback,
     ValidationLossCallback,
 )
-from aer.corpus import Corpus, find_corpus
+from aer.corpus import Corpus, find_corpus, printable
 from aer.datasets import EpochSampler, TrainClips, ValidationWindows
 from aer.engine import Engine, Runner, build_engine
 from aer.errors import AerError, InputError
-from aer.folds import Split, describe, folds_csv, split
+from aer.folds import Split, describe, folds_csv, left_out_csv, split
 from aer.loggers import EpochLogger
 from aer.losses import build_loss
 from aer.optim import build_optimizer, build_schedulers
@@ -55,14 +57,14 @@ def train(settings: AnySettings, build_model: BuildModel) -> CheckpointCallback:
     engine = build_engine(settings)
     corpus, parts = _find_recordings(settings, engine)
     folds = folds_csv(corpus, parts)
-    run_dir = choose_run_dir(settings)
-    goes_on = check_may_go_on(run_dir, settings, folds)
-    learner = _build_learner(settings, build_model, corpus.classes)
+    run_dir, goes_on = _plan(settings, engine, folds)
+    epoch_steps = len(parts.train) // _step_clips(settings, engine)
+    learner = _build_learner(settings, build_model, corpus, epoch_steps, goes_on)
     if settings.initial_weights is not None and not goes_on:
-        taken = checkpoint.load_initial_weights(settings.initial_weights, learner.model, settings.model, corpus.classes)
+        taken = checkpoint.load_initial_weights(settings.initial_weights, learner.model, settings, corpus.classes)
         engine.print(taken)
     if engine.is_main_process:
-        write_run(run_dir, settings, corpus.classes, folds)
+        write_run(run_dir, settings, corpus.classes, folds, left_out_csv(corpus))
     engine.wait_for_everyone()
 
     about = {
@@ -80,14 +82,15 @@ def train(settings: AnySettings, build_model: BuildModel) -> CheckpointCallback:
 
 def _find_recordings(settings: AnySettings, engine: Engine) -> tuple[Corpus, Split]:
     """The corpus and who is held out; the sample corpus is made where it is missing."""
-    if settings.corpus == SAMPLE_CORPUS and settings.csv is None and not SAMPLE_CORPUS.exists():
-        if engine.is_local_main_process:
-            engine.print(make_sample_corpus(SAMPLE_CORPUS))
-        engine.wait_for_everyone()
+    wanted = settings.corpus == SAMPLE_CORPUS and settings.csv is None
+    if wanted and engine.is_local_main_process and not SAMPLE_CORPUS.exists():
+        engine.print(make_sample_corpus(SAMPLE_CORPUS))
+    engine.wait_for_everyone()
     corpus = find_corpus(settings.corpus, settings.csv, settings.group_by)
+    if settings.loss_func == "CrossEntropy":
+        _check_single_labels(corpus)
     parts = split(corpus, settings)
-    step_clips = settings.batch_size * engine.num_processes
-    if step_clips > len(parts.train):
+    if _step_clips(settings, engine) > len(parts.train):
         raise InputError(
             f"batch_size {settings.batch_size} x {engine.num_processes} process(es) is larger than the training set "
             f"of {len(parts.train)} clips: set --batch-size to {len(parts.train) // engine.num_processes} at most"
@@ -96,12 +99,42 @@ def _find_recordings(settings: AnySettings, engine: Engine) -> tuple[Corpus, Spl
     return corpus, parts
 
 
-def _build_learner(settings: AnySettings, build_model: BuildModel, classes: tuple[str, ...]) -> Learner:
+def _check_single_labels(corpus: Corpus) -> None:
+    other = [recording.path for recording in corpus.recordings if len(recording.labels) != 1]
+    if other:
+        raise InputError(
+            f"loss_func CrossEntropy takes one class per recording, and {len(other)} have none or several "
+            f"({printable(other[0])}, ...): take BCEWithLogits"
+        )
+
+
+def _step_clips(settings: AnySettings, engine: Engine) -> int:
+    """Clips in a step of all processes."""
+    return settings.batch_size * int(engine.num_processes)
+
+
+def _plan(settings: AnySettings, engine: Engine, folds: str) -> tuple[Path, bool]:
+    """The run's folder and whether a run goes on in it, as the main process finds them before it writes there."""
+    plan: list[Any] = [None]
+    if engine.is_main_process:
+        run_dir = choose_run_dir(settings)
+        plan = [(run_dir, check_may_go_on(run_dir, settings, folds))]
+    broadcast_object_list(plan)
+    run_dir, goes_on = plan[0]
+    return run_dir, goes_on
+
+
+def _build_learner(
+    settings: AnySettings, build_model: BuildModel, corpus: Corpus, epoch_steps: int, goes_on: bool
+) -> Learner:
     set_global_seed(settings.seed)  # the same first weights on every process
-    model = build_model(settings, len(classes))
+    if goes_on:  # the checkpoint replaces all weights: those that the run began with may be gone by now
+        unneeded = {"pretrained_panns": None, "pretrained": False}.items()
+        settings = settings.model_copy(update={name: off for name, off in unneeded if hasattr(settings, name)})
+    model = build_model(settings, len(corpus.classes))
     criterion, output_key = build_loss(settings.loss_func)
     optimizer = build_optimizer(settings, model)
-    return Learner(model, criterion, output_key, optimizer, build_schedulers(settings, optimizer))
+    return Learner(model, criterion, output_key, optimizer, build_schedulers(settings, optimizer, epoch_steps))
 
 
 def _fit(
@@ -186,7 +219,7 @@ def _summary(settings: AnySettings, checkpoints: CheckpointCallback, n_valid: in
     epoch = checkpoints.best[0]["epoch"]
     row = checkpoints.history[epoch - 1]
     return (
-        f"best by {settings.main_metric}: epoch {epoch} of {settings.epochs}, on {n_valid} validation recordings\n"
+        f"best by {settings.main_metric}: epoch {epoch} of {len(checkpoints.history)}; {n_valid} recordings were held out\n"
         f"macro F1 {row['valid_f1']:.4f}\n"
         f"mAP      {row['valid_map']:.4f}\n"
         f"best model: {checkpoints.best_path}\n"

@@ -140,3 +140,9 @@ def folds_csv(corpus: Corpus, parts: Split) -> str:
             "side": ["valid" if i in held_out else "train" for i in range(len(corpus.recordings))],
         }
     ).to_csv(index=False)
+
+
+def left_out_csv(corpus: Corpus) -> str:
+    """What was left out and why, all of it, as CSV text."""
+    rows = [(str(path), reason) for path, reason in corpus.left_out]
+    return pd.DataFrame(rows, columns=["path", "reason"]).to_csv(index=False)

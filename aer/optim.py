@@ -12,9 +12,16 @@ from aer.settings import Settings, near_matches
 # These set the learning rate outright in every step, so that a warm-up beside them is lost (OneCycleLR has its own).
 SET_OUTRIGHT = ("OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts", "LambdaLR")
 
+UNSUITABLE = {
+    "LBFGS": "it evaluates the loss several times per step",
+    "SparseAdam": "it takes sparse gradients, and convolutions have dense ones",
+}
+
 
 def build_optimizer(settings: Settings, model: torch.nn.Module) -> torch.optim.Optimizer:
     """`settings.optimizer` over the model's trainable parameters; InputError for an unknown name or parameter."""
+    if settings.optimizer in UNSUITABLE:
+        raise InputError(f"optimizer {settings.optimizer} can't be used here: {UNSUITABLE[settings.optimizer]}")
     kind = _find(torch.optim, torch.optim.Optimizer, "optimizer", settings.optimizer)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     params = dict(settings.optimizer_params)
@@ -25,11 +32,14 @@ def build_optimizer(settings: Settings, model: torch.nn.Module) -> torch.optim.O
     return optimizer
 
 
-def build_schedulers(settings: Settings, optimizer: torch.optim.Optimizer) -> dict[str, lr_scheduler.LRScheduler]:
+def build_schedulers(
+    settings: Settings, optimizer: torch.optim.Optimizer, epoch_steps: int
+) -> dict[str, lr_scheduler.LRScheduler]:
     """`{"warmup": ..., "main": ...}`, each only if the settings ask for it.
 
     The warm-up steps with every batch, the main one as `settings.scheduler_step` says. Each multiplies the rate that
-    it finds (torch's chainable schedulers), so the two work side by side.
+    it finds (torch's chainable schedulers), so the two work side by side. `epoch_steps` is the number of batches in an
+    epoch: OneCycleLR is given the length of the run, and the learning rate as its peak, where its parameters lack them.
     """
     schedulers: dict[str, lr_scheduler.LRScheduler] = {}
     if settings.scheduler is not None:
@@ -42,6 +52,13 @@ def build_schedulers(settings: Settings, optimizer: torch.optim.Optimizer) -> di
         params = dict(settings.scheduler_params)
         if kind is lr_scheduler.ReduceLROnPlateau:
             params.setdefault("mode", "min" if settings.main_metric == "loss" else "max")
+        if kind is lr_scheduler.OneCycleLR:
+            needed = settings.epochs * (epoch_steps if settings.scheduler_step == "batch" else 1)
+            if not {"epochs", "steps_per_epoch"} & params.keys() and params.setdefault("total_steps", needed) < needed:
+                raise InputError(
+                    f"scheduler_params: total_steps {params['total_steps']} is less than the run's {needed}"
+                )
+            params.setdefault("max_lr", settings.learning_rate)
         schedulers["main"] = _make(kind, "scheduler", params, optimizer)
     if settings.warmup_steps:
         schedulers["warmup"] = lr_scheduler.LinearLR(

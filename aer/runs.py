@@ -1,16 +1,17 @@
 """A run's folder: what is written there before training, and whether a run may go on in it."""
 
+import functools
 import json
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 
 from aer import __version__, checkpoint
-from aer.errors import InputError
+from aer.errors import AerError, InputError
 from aer.settings import Settings
 
 # Settings that may change when a run goes on: they leave what was trained so far as it is.
@@ -20,10 +21,10 @@ PACKAGES = ("torch", "catalyst", "accelerate", "torchlibrosa", "resnest", "sound
 
 def choose_run_dir(settings: Settings) -> Path:
     """`settings.run_dir`, or with `fresh` the first of its numbered neighbours that is not there yet."""
-    folder = settings.run_dir
-    number = 2
+    folder = settings.run_dir.resolve() if settings.fresh else settings.run_dir  # "." has no name to number
+    original, number = folder, 2
     while settings.fresh and folder.exists():
-        folder = settings.run_dir.with_name(f"{settings.run_dir.name}-{number}")
+        folder = original.with_name(f"{original.name}-{number}")
         number += 1
     return folder
 
@@ -40,17 +41,20 @@ def check_may_go_on(folder: Path, settings: Settings, folds_csv: str) -> bool:
         raise InputError(f"run_dir {folder} is a file; name another --run-dir")
     written = folder / "settings.json"
     if not written.exists():
-        if any(folder.iterdir()):
+        if any(not entry.name.endswith(".part") for entry in _entries(folder)):
             raise InputError(f"run_dir {folder} holds files that are no run of aer; name another --run-dir")
         return False
     if not (folder / "checkpoints" / "last.pth").exists():
         return False  # stopped before its first epoch was done: nothing to lose
     before, now = _flat(json.loads(written.read_text())), _flat(settings.model_dump(mode="json"))
-    names = sorted(name for name in before.keys() | now.keys() if name.split(".")[0] not in HARMLESS)
+    # OneCycleLR plans its whole course: another number of epochs is another course
+    fixed = ("epochs",) if settings.scheduler == "OneCycleLR" else ()
+    harmless = set(HARMLESS) - set(fixed)
+    names = sorted(name for name in before.keys() | now.keys() if name.split(".")[0] not in harmless)
     differences = [
         f"{name} {before.get(name)} -> {now.get(name)}" for name in names if before.get(name) != now.get(name)
     ]
-    if not differences and (folder / "folds.csv").read_text() != folds_csv:
+    if not differences and (folder / "folds.csv").read_bytes() != as_bytes(folds_csv):
         differences = ["the corpus or its folds have changed"]
     if differences:
         raise InputError(
@@ -58,6 +62,22 @@ def check_may_go_on(folder: Path, settings: Settings, folds_csv: str) -> bool:
             "--run-dir names another folder"
         )
     return True
+
+
+def _write_bytes(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"run_dir {folder} can't be read: {error.strerror}; name another --run-dir") from error
+
+
+def as_bytes(text: str) -> bytes:
+    """UTF-8, with the bytes of file names that are none kept as they are."""
+    return text.encode("utf-8", errors="surrogateescape")
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -71,24 +91,29 @@ def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def write_run(folder: Path, settings: Settings, classes: Sequence[str], folds_csv: str) -> None:
-    """Makes the folder and writes the effective settings, classes, folds and versions; InputError where it can't."""
+def write_run(folder: Path, settings: Settings, classes: Sequence[str], folds_csv: str, left_out_csv: str) -> None:
+    """Makes the folder and writes the effective settings, classes, folds and versions; InputError where it can't.
+
+    Each file is whole or absent, and the settings, by which a run is known, come first.
+    """
     versions = {"aer": __version__, "python": platform.python_version()}
     versions |= {name: metadata.version(name) for name in PACKAGES}
     texts = {
+        "settings.json": json.dumps(settings.model_dump(mode="json"), indent=2) + "\n",
         "classes.txt": "".join(f"{name}\n" for name in classes),
         "folds.csv": folds_csv,
+        "left_out.csv": left_out_csv,
         "versions.json": json.dumps(versions, indent=2) + "\n",
-        "settings.json": json.dumps(settings.model_dump(mode="json"), indent=2) + "\n",
     }
     try:
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            (folder / name).write_text(text)
-    except OSError as error:
-        raise InputError(
-            f"run_dir {folder} can't be written: {error.strerror or error}; name another --run-dir"
-        ) from error
+            content = as_bytes(text)
+            checkpoint.write_whole(folder / name, functools.partial(_write_bytes, content))
+        (folder / "checkpoints").mkdir(exist_ok=True)
+    except (OSError, AerError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"run_dir {folder} can't be written: {reason}; name another --run-dir") from error
 
 
 def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:

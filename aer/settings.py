@@ -124,7 +124,7 @@ class Settings(_Strict):
     batch_size: int = Field(gt=1, description="clips per step and process; 2 at least, for batch normalisation")
     learning_rate: float = Field(gt=0, description="peak learning rate")
     loss_func: LossName = Field(description="loss")
-    optimizer: str = Field("Adam", description="any optimizer of torch.optim, by its name")
+    optimizer: str = Field("Adam", description="an optimizer of torch.optim, by its name")
     optimizer_params: JsonDict = Field({}, description="its other parameters")
     scheduler: str | None = Field(None, description="any scheduler of torch.optim.lr_scheduler, by its name")
     scheduler_params: JsonDict = Field({}, description="its parameters")
@@ -161,6 +161,8 @@ class Settings(_Strict):
                 f"clip_duration_s {self.clip_duration_s:g} is too short: {self.clip_samples} samples, and half a "
                 f"mel.window_samples ({self.mel.window_samples // 2}) is mirrored at its ends"
             )
+        if self.scheduler == "ReduceLROnPlateau" and self.scheduler_step == "batch":
+            raise ValueError("scheduler ReduceLROnPlateau watches a validation metric: set scheduler_step to epoch")
         if self.loss_func == "CrossEntropy" and self.mixup.on != "off":
             raise ValueError("loss_func CrossEntropy takes one class per clip; mixup makes two: set mixup.on to off")
         return self

@@ -12,7 +12,9 @@ panns = PannsSettings(
     run_dir="runs/digits",
     sample_rate=8_000,
     clip_duration_s=1.0,
-    mel=MelSettings(window_samples=256, hop_samples=120, n_mels=64, fmin_hz=50, fmax_hz=4_000),
+    mel=MelSettings(window_samples=256, hop_samples=120, n_mels=40, fmin_hz=50, fmax_hz=4_000),
+    dropout=0.0,
+    embedding_dropout=0.2,
     n_folds=5,
     fold=0,
     fold_seed=42,
@@ -20,17 +22,17 @@ panns = PannsSettings(
     validation_groups=("theo",),
     seed=444,
     epochs=8,
-    batch_size=32,
+    batch_size=16,
     learning_rate=3e-4,
     loss_func="PANNsLoss",
     scheduler="OneCycleLR",
-    scheduler_params={"max_lr": 3e-4, "total_steps": 8 * (2000 // 32), "pct_start": 0.2},
+    scheduler_params={"pct_start": 0.2},
     scheduler_step="batch",
     warmup_steps=0,
     workers=0,
     keep_best=1,
     waveform_augment=WaveformAugmentSettings(gain_db=6, noise_snr_db=(10, 40)),
     spec_augment=SpecAugmentSettings(
-        time_mask_frames=8, time_masks=2, frequency_mask_bins=8, frequency_masks=2, time_warp_frames=5
+        time_mask_frames=8, time_masks=2, frequency_mask_bins=5, frequency_masks=2, time_warp_frames=5
     ),
 )

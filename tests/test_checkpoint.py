@@ -8,8 +8,11 @@ import pytest
 import torch
 from toy import ToyModel
 
+import config
 from aer import checkpoint
 from aer.errors import AerError, InputError
+
+ABOUT = {"model_kind": "toy", "classes": ["a", "b", "c"], "settings": "{}", "epoch": 4}
 
 
 def names(folder: Path) -> list[str]:
@@ -22,7 +25,7 @@ class Shell:
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path / "a.pth", {"model": {"w": torch.arange(3.0)}, "epoch": 2})
+    checkpoint.save(tmp_path / "a.pth", {**ABOUT, "model": {"w": torch.arange(3.0)}, "epoch": 2})
     assert names(tmp_path) == ["a.pth"]
     content = checkpoint.load(tmp_path / "a.pth")
     assert content["epoch"] == 2
@@ -55,13 +58,13 @@ def test_best_is_another_name_of_an_epochs_file(tmp_path: Path) -> None:
 
 def broken_files(folder: Path) -> dict[str, Path]:
     whole = folder / "whole.pth"
-    checkpoint.save(whole, {"model": {"w": torch.zeros(1000)}})
+    checkpoint.save(whole, {**ABOUT, "model": {"w": torch.zeros(1000)}})
     files = {name: folder / f"{name}.pth" for name in ("cut", "text", "empty", "code", "other", "pickle")}
     files["cut"].write_bytes(whole.read_bytes()[:1500])
     files["text"].write_text("no weights here")
     files["empty"].write_bytes(b"")
     torch.save({"format": 1, "model": Shell()}, files["code"])
-    torch.save({"model": {"w": torch.zeros(1)}}, files["other"])
+    torch.save({"format": 1, "model": {"w": torch.zeros(1)}}, files["other"])
     files["pickle"].write_bytes(pickle.dumps(Shell()))
     return {**files, "folder": folder, "missing": folder / "missing.pth"}
 
@@ -79,23 +82,27 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_one_line_and_runs_nothing(
 
 
 def test_initial_weights(tmp_path: Path) -> None:
+    settings = config.PANNS["sample"]
     source = ToyModel()
     path = tmp_path / "best.pth"
-    about = {"model_kind": "toy", "classes": ["a", "b", "c"], "epoch": 4}
+    about = {**ABOUT, "model_kind": "panns", "settings": settings.model_dump_json()}
     checkpoint.save(path, {**about, "model": source.state_dict()})
 
     model = ToyModel()
-    assert "epoch 4" in checkpoint.load_initial_weights(path, model, "toy", ("a", "b", "c"))
+    assert "epoch 4" in checkpoint.load_initial_weights(path, model, settings, ("a", "b", "c"))
     assert torch.equal(model.head.weight, source.head.weight)
 
     other = ToyModel()
     fresh_head = other.head.weight.detach().clone()
-    assert "a fresh head for 3 classes" in checkpoint.load_initial_weights(path, other, "toy", ("x", "y", "z"))
+    assert "a fresh head for 3 classes" in checkpoint.load_initial_weights(path, other, settings, ("x", "y", "z"))
     assert torch.equal(other.body.weight, source.body.weight)
     assert torch.equal(other.head.weight, fresh_head)
 
-    with pytest.raises(InputError, match="holds a toy model, and this run trains panns"):
-        checkpoint.load_initial_weights(path, model, "panns", ("a", "b", "c"))
+    with pytest.raises(InputError, match="holds a panns model, and this run trains resnest"):
+        checkpoint.load_initial_weights(path, model, config.RESNEST["sample"], ("a", "b", "c"))
+    slower = settings.model_validate(settings.model_dump() | {"mel": settings.mel.model_dump() | {"hop_samples": 160}})
+    with pytest.raises(InputError, match=r"trained with another front end: mel .*'hop_samples': 320"):
+        checkpoint.load_initial_weights(path, model, slower, ("a", "b", "c"))
     checkpoint.save(path, {**about, "model": {"body.weight": torch.zeros(8, 16)}})
     with pytest.raises(InputError, match="does not fit this model"):
-        checkpoint.load_initial_weights(path, model, "toy", ("a", "b", "c"))
+        checkpoint.load_initial_weights(path, model, settings, ("a", "b", "c"))

@@ -1,56 +1,20 @@
 """Weights from elsewhere: read without running any code in them, and held against the model entry by entry."""
 
-import pickle
-import struct
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from aer.errors import InputError
-
-# What torch.load raises on bytes that are no checkpoint, depending on where it stumbles
-_UNREADABLE = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    EOFError,
-    zipfile.BadZipFile,
-    struct.error,
-)
-
-# Plain arrays, which PANNs' own checkpoints have beside the weights (the sampler's order); building one runs no code
-_reconstruct = np.empty(0).__reduce__()[0]
-NUMPY_ARRAYS: list[Any] = [
-    np.ndarray,
-    np.dtype,
-    _reconstruct,
-    (_reconstruct, "numpy.core.multiarray._reconstruct"),  # its name before numpy 2
-    *(type(np.dtype(name)) for name in ("int64", "int32", "float64", "float32", "bool")),
-]
+from aer.safeload import load_tensors
 
 
 def read_weights(path: Path, remedy: str) -> dict[str, Tensor]:
     """The state dict in `path`, bare or under the key `model`, on the CPU. `remedy` says where to get a good file."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; {remedy}")
     try:
-        # Files from before torch 1.6 are no zip archives and can't be mapped
-        with torch.serialization.safe_globals(NUMPY_ARRAYS):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:  # torch's own text is long, and advises to run what is in the file
-        raise InputError(f"{path}: damaged, or holds more than weights (code is never run); {remedy}") from error
-    except _UNREADABLE as error:
-        raise InputError(f"{path}: can't be read as PyTorch weights, it may be cut short; {remedy}") from error
+        content = load_tensors(path)
+    except InputError as error:
+        raise InputError(f"{error}; {remedy}") from error
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]
     if not isinstance(content, Mapping) or not all(
