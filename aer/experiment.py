@@ -217,9 +217,9 @@ def _summary(settings: AnySettings, checkpoints: CheckpointCallback, n_valid: in
     if not checkpoints.best:
         raise AerError(f"no epoch had a {settings.main_metric} that is a number: is there a clip of every class?")
     epoch = checkpoints.best[0]["epoch"]
-    row = checkpoints.history[epoch - 1]
+    row, n_epochs = checkpoints.history[epoch - 1], len(checkpoints.history)
     return (
-        f"best by {settings.main_metric}: epoch {epoch} of {len(checkpoints.history)}; {n_valid} recordings were held out\n"
+        f"best by {settings.main_metric}: epoch {epoch} of {n_epochs}, on {n_valid} held-out recordings\n"
         f"macro F1 {row['valid_f1']:.4f}\n"
         f"mAP      {row['valid_map']:.4f}\n"
         f"best model: {checkpoints.best_path}\n"

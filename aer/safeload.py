@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,9 @@ def load_tensors(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        with torch.serialization.safe_globals(_NUMPY_ARRAYS):
+        with torch.serialization.safe_globals(_NUMPY_ARRAYS), warnings.catch_warnings():
+            # torch asks for a report of files in another pickle protocol; what it can't read becomes an error below
+            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
             # files from before torch 1.6 are no zip archives and can't be mapped
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:  # torch's own text is long, and advises to run what is in the file
