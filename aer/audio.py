@@ -1,32 +1,44 @@
-"""Reading recordings: headers, and crops as float32 mono at the rate that is wanted. No torch here.
+"""Decode, resample, read a crop. Every waveform is (samples,) float32, mono: the mean of the channels.
 
-soundfile reads WAV, FLAC, OGG, MP3 and others, and seeks in them; audioread (ffmpeg) decodes the rest, as a whole.
+libsndfile (WAV, FLAC, OGG, Opus, MP3, AIFF and more) seeks to what is asked for. What it can't open (M4A, WMA) goes
+through audioread, which decodes from the start and stops at the crop's end. Nothing here imports torch.
+
+Resampling is soxr's VHQ: it costs 20% more than HQ, and as its filter is finite a crop with a margin around it equals
+the same slice of the whole recording resampled (HQ: up to 1e-6 apart).
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import os
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import audioread
 import numpy as np
+import numpy.typing as npt
 import soundfile
 import soxr
-from numpy.typing import NDArray
 
 from aer.errors import AudioError
+from aer.text import printable
 
-Waveform = NDArray[np.float32]
+Waveform = npt.NDArray[np.float32]
 
-QUALITY = "VHQ"  # soxr's best: its stop band lies below the noise of 24-bit recordings, and decoding costs more anyway
-MARGIN_S = 0.1  # decoded beside a crop, so that the resampler's filter sees what it would see in the whole file
+MARGIN_SAMPLES = 256  # on both sides of a crop, at the slower of the two rates; VHQ's filter reaches 160 to 220
+BLOCK_FRAMES = 1 << 20  # decoded at a time, so that many channels, or a header that lies, don't fill the memory
+UNKNOWN_FRAMES = 1 << 62  # libsndfile's length of a stream whose header has none
+UNKNOWN_BYTES = 0x7FFF0000  # sizes from here on in a WAV header stand for "written to a pipe"
+SLACK_BYTES = 64  # the classic mistake, a size that counts the header too, is not a truncation
+MP3_SLACK = 0.005  # relative: the length of an MP3 without a Xing header is estimated from its bit rate
+MP3_SLACK_SAMPLES = 2 * 1152
+FFMPEG_SLACK_S = 0.2  # audioread gives durations to a tenth of a second
+_DECLARED_SIZE = re.compile(r"^\s*(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of a recording says."""
+    """What a recording's header says. An MP3 without a Xing header, and audioread, give an estimated length."""
 
     sample_rate: int
     channels: int
@@ -34,138 +46,217 @@ class AudioInfo:
 
     @property
     def duration_s(self) -> float:
+        """Length in seconds."""
         return self.n_samples / self.sample_rate
 
 
-class _Source(Protocol):
-    """An opened recording."""
-
-    info: AudioInfo
-
-    def read(self, start: int, count: int) -> NDArray[np.float32]:
-        """Samples (n, channels) from `start` on; fewer than `count` only where the recording ends."""
-        ...
-
-    def close(self) -> None: ...
+class _UnknownLengthError(Exception):
+    """A stream (FLAC from a pipe) that soundfile can't read, as it seeks after each block."""
 
 
-class _Soundfile:
-    def __init__(self, path: Path, opened: soundfile.SoundFile):
-        self.path = path
-        self.opened = opened
-        self.info = AudioInfo(opened.samplerate, opened.channels, opened.frames)
+@dataclass(frozen=True)
+class _Span:
+    """The samples to decode for a crop, and where the crop lies in them once they are resampled."""
 
-    def read(self, start: int, count: int) -> NDArray[np.float32]:
-        start = min(start, self.info.n_samples)
-        self.opened.seek(start)
-        samples: NDArray[np.float32] = self.opened.read(count, dtype="float32", always_2d=True)
-        promised = min(count, self.info.n_samples - start)
-        # the length in an MP3's header can be an estimate, so that a few samples less at its end are no damage
-        if len(samples) < promised and (self.opened.format != "MP3" or len(samples) == 0):
-            raise AudioError(f"{self.path}: cut off: {promised} samples promised from {start} on, {len(samples)} there")
-        return samples
-
-    def close(self) -> None:
-        self.opened.close()
-
-
-class _Audioread:
-    """Decodes the whole file at once: these formats have no seek, and their headers only estimate the length."""
-
-    def __init__(self, opened: Any):
-        blocks = b"".join(opened)
-        samples = (np.frombuffer(blocks[: len(blocks) // 2 * 2], dtype="<i2") / 32768).astype(np.float32)
-        whole = len(samples) // opened.channels * opened.channels
-        self.samples = samples[:whole].reshape(-1, opened.channels)
-        self.info = AudioInfo(opened.samplerate, opened.channels, len(self.samples))
-
-    def read(self, start: int, count: int) -> NDArray[np.float32]:
-        return self.samples[start : start + count]
-
-    def close(self) -> None:
-        pass  # it was decoded and closed when it was opened
-
-
-def _open(path: Path) -> _Source:
-    """The recording, opened by the first library that can; AudioError where none can."""
-    if not path.is_file():
-        raise AudioError(f"{path}: {'not a file' if path.exists() else 'not there'}")
-    try:
-        return _Soundfile(path, soundfile.SoundFile(path))
-    except soundfile.LibsndfileError as error:
-        reason = _reason(error)
-    except OSError as error:
-        raise AudioError(f"{path}: {error.strerror or error}") from error
-    except UnicodeError as error:
-        raise AudioError(f"{path}: its name is no UTF-8; rename it") from error
-    try:
-        with closing(audioread.audio_open(str(path))) as opened:
-            return _Audioread(opened)
-    except (audioread.DecodeError, OSError, EOFError, ValueError) as error:
-        raise AudioError(f"{path}: {reason}, and no other decoder (ffmpeg) reads it") from error
-
-
-def _reason(error: soundfile.LibsndfileError) -> str:
-    return error.error_string.strip(" .") or "unreadable"
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[_Source]:
-    """The opened recording; what goes wrong while it is read is an AudioError too."""
-    source = _open(path)
-    try:
-        yield source
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: {_reason(error)}") from error
-    finally:
-        source.close()
+    first: int
+    stop: int | None  # None: to the end
+    skip_out: int
+    n_out: int | None
 
 
 def probe(path: Path) -> AudioInfo:
-    """Rate, channels and length of a recording, from its header where soundfile reads it.
-
-    Raises AudioError for a file that is missing, no audio or without samples.
-    """
-    with _opened(path) as source:
-        info = source.info
-    if info.n_samples <= 0 or info.sample_rate <= 0:
-        raise AudioError(f"{path}: no samples in it")
-    return info
+    """Read the header of `path`. Raises `AudioError` where there is none, or where it promises more than there is."""
+    _check_file(path)
+    try:
+        with soundfile.SoundFile(_file_name(path)) as file:
+            return _soundfile_info(path, file)
+    except (soundfile.LibsndfileError, _UnknownLengthError) as error:
+        return _through_audioread(path, error, None)[0]
 
 
 def read_crop(path: Path, start_s: float, duration_s: float | None, sample_rate: int) -> Waveform:
-    """`duration_s` seconds of a recording from `start_s` on, channels averaged, at `sample_rate`: (samples,) float32.
+    """Read `duration_s` seconds (None: all) from `start_s` on, as (samples,) float32 mono at `sample_rate`.
 
-    The crop is what the same slice of the whole file, resampled, would be. It has round(duration_s * sample_rate)
-    samples, or fewer where the recording ends before; None reads to the end. Raises AudioError, with the file and the
-    reason, for a file that is missing, damaged, cut off, without samples at that place or with NaN or infinity in them.
+    Gives round(duration_s * sample_rate) samples, or what there is where the recording ends earlier, and equals that
+    slice of the whole recording resampled. Raises `AudioError` (file and reason) for a file that is missing, empty, not
+    audio or cut short, for NaN or infinity in the crop, and for a crop that starts after the end.
     """
-    with _opened(path) as source:
-        rate = source.info.sample_rate
-        end_s = math.inf if duration_s is None else start_s + duration_s
-        start = round(start_s * sample_rate)
-        whole = math.ceil(source.info.n_samples * sample_rate / rate)
-        end = whole if duration_s is None else start + round((end_s - start_s) * sample_rate)
-        # Both sample grids meet every in_step input and out_step output samples: decoding starts where they do.
-        common = math.gcd(rate, sample_rate)
-        in_step, out_step = rate // common, sample_rate // common
-        margin = 0 if rate == sample_rate else math.ceil(MARGIN_S * common)
-        first = max(0, start // out_step - margin)
-        last = -(-end // out_step) + margin
-        samples = source.read(first * in_step, (last - first) * in_step)
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{path}: NaN or infinite samples")
-    mono = samples.mean(axis=1, dtype=np.float32)
-    if rate != sample_rate:
-        mono = soxr.resample(mono, rate, sample_rate, quality=QUALITY)
-    crop: Waveform = mono[start - first * out_step : end - first * out_step]
-    if crop.size == 0:
-        raise AudioError(f"{path}: no samples at {start_s:g} s; it is {source.info.duration_s:g} s long")
+    if start_s < 0 or (duration_s is not None and round(duration_s * sample_rate) < 1):
+        raise ValueError(f"not a crop: start_s {start_s}, duration_s {duration_s}")
+
+    def span_of(info: AudioInfo) -> _Span:
+        if start_s >= info.duration_s:
+            raise _error(path, f"nothing to read from {start_s:g} s on: it ends at {info.duration_s:g} s")
+        return _span(info.sample_rate, start_s, duration_s, sample_rate)
+
+    _check_file(path)
+    try:
+        with soundfile.SoundFile(_file_name(path)) as file:
+            info = _soundfile_info(path, file)
+            span = span_of(info)
+            decoded = _read_soundfile(path, file, info, span)
+    except (soundfile.LibsndfileError, _UnknownLengthError) as error:
+        info, decoded = _through_audioread(path, error, span_of)
+        span = span_of(info)
+    if not np.isfinite(decoded).all():
+        raise _error(path, "has samples that are NaN or infinite")
+    if info.sample_rate != sample_rate:
+        decoded = soxr.resample(decoded, info.sample_rate, sample_rate, quality="VHQ")
+    stop = None if span.n_out is None else span.skip_out + span.n_out
+    crop = np.ascontiguousarray(decoded[span.skip_out : stop], dtype=np.float32)
+    if not len(crop):
+        raise _error(path, f"too short: nothing is left of it at {sample_rate} Hz from {start_s:g} s on")
     return crop
 
 
 def place(waveform: Waveform, n_samples: int, offset: int) -> Waveform:
-    """A waveform (samples,) at an offset in n_samples zeros: (n_samples,)."""
+    """(samples,) -> (n_samples,): `waveform` from sample `offset` on, zeros around it. It must fit."""
+    if not 0 <= offset <= n_samples - len(waveform):
+        raise ValueError(f"{len(waveform)} samples at {offset} don't fit into {n_samples}")
     placed = np.zeros(n_samples, dtype=np.float32)
     placed[offset : offset + len(waveform)] = waveform
     return placed
+
+
+def _span(rate_in: int, start_s: float, duration_s: float | None, rate_out: int) -> _Span:
+    """Where to decode. It starts where an input and an output sample coincide: a multiple of rate_in/gcd."""
+    common = math.gcd(rate_in, rate_out)
+    step_in, step_out = rate_in // common, rate_out // common
+    margin = 0 if rate_in == rate_out else MARGIN_SAMPLES * math.ceil(max(1, rate_in / rate_out))
+    first_out = round(start_s * rate_out)
+    steps = max(0, first_out * rate_in // rate_out - margin) // step_in
+    skip_out = first_out - steps * step_out
+    if duration_s is None:
+        return _Span(steps * step_in, None, skip_out, None)
+    n_out = round(duration_s * rate_out)
+    stop = -(-(first_out + n_out) * rate_in // rate_out) + margin
+    return _Span(steps * step_in, stop, skip_out, n_out)
+
+
+def _error(path: Path, reason: str) -> AudioError:
+    return AudioError(f"{printable(path)}: {reason}")
+
+
+def _check_file(path: Path) -> None:
+    # Also keeps pipes and devices away from the decoders, which would wait for ever.
+    try:
+        size_bytes = path.stat().st_size
+    except OSError as error:
+        raise _error(path, (error.strerror or str(error)).lower()) from error
+    if not path.is_file():
+        raise _error(path, "is not a file")
+    if size_bytes == 0:
+        raise _error(path, "is empty (0 bytes)")
+
+
+def _file_name(path: Path) -> str | bytes:
+    # Bytes, as soundfile's own encoding of the name fails on names that are not UTF-8. Windows has wide characters.
+    return os.fspath(path) if os.name == "nt" else os.fsencode(path)
+
+
+def _soundfile_info(path: Path, file: soundfile.SoundFile) -> AudioInfo:
+    # libsndfile shortens a truncated WAV or AIFF silently, and says so in its log alone.
+    for declared, present in _DECLARED_SIZE.findall(file.extra_info):
+        if int(present) + SLACK_BYTES < int(declared) < UNKNOWN_BYTES:
+            raise _error(path, f"cut short: its header promises {declared} bytes of audio, {present} are there")
+    n_samples = int(file.frames)
+    if n_samples >= UNKNOWN_FRAMES:
+        raise _UnknownLengthError("its header gives no length")
+    if n_samples <= 0:
+        raise _error(path, "has no samples")
+    return AudioInfo(int(file.samplerate), int(file.channels), n_samples)
+
+
+def _blocks(path: Path, file: soundfile.SoundFile, n_samples: int) -> Iterable[Waveform]:
+    """Up to `n_samples` from where `file` stands, in mono blocks (samples,)."""
+    while n_samples > 0:
+        try:
+            block = file.read(min(n_samples, BLOCK_FRAMES), dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise _error(path, f"cut short or damaged: {error.error_string}") from error
+        if not len(block):
+            return
+        n_samples -= len(block)
+        with np.errstate(invalid="ignore", over="ignore"):  # not finite: the caller looks
+            yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+
+
+def _read_soundfile(path: Path, file: soundfile.SoundFile, info: AudioInfo, span: _Span) -> Waveform:
+    """The span's samples (samples,) at the recording's own rate."""
+    stop = info.n_samples if span.stop is None else min(span.stop, info.n_samples)
+    is_mp3 = str(file.subtype).startswith("MPEG")
+    # An MP3 frame needs bits of the frames before it: libmpg123 complains on the console after a seek into the middle
+    from_start = not file.seekable() or (is_mp3 and stop <= BLOCK_FRAMES)
+    begin = 0 if from_start else span.first
+    try:
+        if not from_start:
+            file.seek(begin)
+    except soundfile.LibsndfileError as error:
+        raise _error(path, f"cut short or damaged: {error.error_string}") from error
+    blocks = list(_blocks(path, file, stop - begin))
+    samples = np.concatenate(blocks)[span.first - begin :] if blocks else np.zeros(0, np.float32)
+    missing = stop - span.first - len(samples)
+    if missing > (max(MP3_SLACK_SAMPLES, MP3_SLACK * info.n_samples) if is_mp3 else 0):
+        ends = span.first + len(samples)
+        raise _error(path, f"cut short: its header promises {info.n_samples} samples, decoding ends at {ends}")
+    return samples
+
+
+def _through_audioread(
+    path: Path, cause: Exception, span_of: Callable[[AudioInfo], _Span] | None
+) -> tuple[AudioInfo, Waveform]:
+    """Header and, with `span_of`, the span's samples of what libsndfile could not open."""
+    try:
+        with _open_audioread(path) as file:
+            info = _audioread_info(path, file)
+            return info, np.zeros(0, np.float32) if span_of is None else _read_pcm(path, file, info, span_of(info))
+    except audioread.NoBackendError as error:
+        tried = "neither libsndfile nor ffmpeg reads it" if _backends() else "libsndfile can't read it; install ffmpeg"
+        why = cause.error_string if isinstance(cause, soundfile.LibsndfileError) else cause
+        raise _error(path, f"not audio, or a format that is not known: {tried} ({why})") from error
+    except (audioread.DecodeError, OSError, EOFError) as error:
+        raise _error(path, f"could not be decoded: {error or type(error).__name__}") from error
+
+
+def _backends() -> list[type[audioread.AudioFile]]:
+    # Not audioread's own WAV reader: libsndfile has said no already.
+    return [backend for backend in audioread.available_backends() if backend.__name__ != "RawAudioFile"]
+
+
+def _open_audioread(path: Path) -> audioread.AudioFile:
+    # An absolute path, as ffmpeg takes names like "concat:a" for something else. It reads nothing from the console, and
+    # audioread gives up when it is silent for 10 s.
+    return audioread.audio_open(str(path.absolute()), backends=_backends())
+
+
+def _audioread_info(path: Path, file: audioread.AudioFile) -> AudioInfo:
+    rate, channels = int(file.samplerate), int(file.channels)
+    if rate <= 0 or channels <= 0:
+        raise _error(path, "has no audio that ffmpeg can read")
+    n_samples = round(file.duration * rate)
+    if n_samples == 0:  # the header doesn't say
+        with _open_audioread(path) as counted:
+            n_samples = sum(len(block) for block in counted) // (2 * channels)
+    if n_samples == 0:
+        raise _error(path, "has no samples")
+    return AudioInfo(rate, channels, n_samples)
+
+
+def _read_pcm(path: Path, file: audioread.AudioFile, info: AudioInfo, span: _Span) -> Waveform:
+    """The span's samples (samples,) at the recording's own rate. The header's length does not limit them."""
+    frame_bytes = 2 * info.channels  # 16 bits, little-endian
+    first = span.first * frame_bytes
+    stop = None if span.stop is None else span.stop * frame_bytes
+    wanted, position, reached_stop = bytearray(), 0, False
+    for block in file:
+        wanted += block[max(first - position, 0) : None if stop is None else max(stop - position, 0)]
+        position += len(block)
+        if reached_stop := stop is not None and position >= stop:
+            break
+    decoded_s = position / frame_bytes / info.sample_rate
+    # A bare AAC stream has no header: its length is guessed from its bit rate.
+    if not reached_stop and path.suffix.lower() != ".aac" and decoded_s < info.duration_s - FFMPEG_SLACK_S:
+        raise _error(path, f"cut short: its header promises {info.duration_s:g} s, decoding ends at {decoded_s:g} s")
+    pcm = np.frombuffer(bytes(wanted[: len(wanted) // frame_bytes * frame_bytes]), dtype="<i2")
+    mono: Waveform = pcm.reshape(-1, info.channels).mean(axis=1, dtype=np.float32) / np.float32(32768)
+    return mono

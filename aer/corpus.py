@@ -4,7 +4,6 @@ Three layouts: class folders; the Birdcall CSV beside its class folders; a CSV o
 """
 
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from aer.audio import probe
 from aer.errors import AudioError, InputError
+from aer.text import printable
 
 _SUFFIX_NAMES = "wav wave w64 rf64 caf au aif aiff aifc flac ogg oga opus mp3 m4a mp4 aac wma webm mka"
 SUFFIXES = frozenset(f".{name}" for name in _SUFFIX_NAMES.split())
@@ -58,15 +58,6 @@ class _Listed:
     path: Path
     labels: tuple[str, ...]
     group: str | None = None
-
-
-def printable(text: object) -> str:
-    """Text from outside as it may go to a terminal: control characters are escaped."""
-    return re.sub(
-        r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]",
-        lambda m: repr(m[0])[1:-1],
-        str(text),
-    )
 
 
 def find_corpus(root: Path, csv: Path | None = None, group_by: str | None = None) -> Corpus:
@@ -205,7 +196,7 @@ def _probe_all(listed: Sequence[_Listed]) -> tuple[list[Recording], list[tuple[P
         try:
             info = probe(entry.path)
         except AudioError as error:
-            return entry.path, str(error).removeprefix(f"{entry.path}: ")
+            return entry.path, str(error).removeprefix(f"{printable(entry.path)}: ")
         return Recording(entry.path, entry.labels, info.duration_s, info.sample_rate, entry.group)
 
     with ThreadPoolExecutor(PROBE_THREADS) as threads:

@@ -71,7 +71,7 @@ class TrainClips(_Recordings):
         # shared memory, so that worker processes that live on from epoch to epoch see it change
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
-    def set_epoch(self, epoch: int) -> None:
+    def start_epoch(self, epoch: int) -> None:
         self.epoch.fill_(epoch)
 
     def __len__(self) -> int:
@@ -136,7 +136,7 @@ class EpochSampler(Sampler[int]):
         self.epoch = 0
         self.generator = torch.Generator()
 
-    def set_epoch(self, epoch: int) -> None:
+    def start_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:

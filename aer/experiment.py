@@ -21,7 +21,7 @@ from aer.callbacks import (
     UnreadableCallback,
     ValidationLossCallback,
 )
-from aer.corpus import Corpus, find_corpus, printable
+from aer.corpus import Corpus, find_corpus
 from aer.datasets import EpochSampler, TrainClips, ValidationWindows
 from aer.engine import Engine, Runner, build_engine
 from aer.errors import AerError, InputError
@@ -34,6 +34,7 @@ from aer.runs import check_may_go_on, choose_run_dir, write_run
 from aer.sample import make_sample_corpus
 from aer.settings import SAMPLE_CORPUS, AnySettings
 from aer.steps import BackwardCallback, EpochSeedCallback, LossCallback, MixupCallback, OptimizerCallback
+from aer.text import printable
 
 BuildModel = Callable[[Any, int], torch.nn.Module]  # from PannsSettings or ResnestSettings and the number of classes
 
@@ -191,6 +192,8 @@ def _loader(settings: AnySettings, engine: Engine, dataset: Dataset[Any], **argu
         num_workers=settings.workers,
         persistent_workers=settings.workers > 0,
         pin_memory=engine.device.type == "cuda",
+        # its own: workers that live on draw their seed once, others every epoch, and the model's draws must not shift
+        generator=torch.Generator(),
         **arguments,
     )
 

@@ -9,9 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from aer.corpus import Corpus, printable
+from aer.corpus import Corpus
 from aer.errors import InputError
 from aer.settings import Settings, near_matches
+from aer.text import printable
 
 HELD_OUT, HEARD = 1, 0  # the folds where groups are held out by name
 

@@ -17,9 +17,13 @@ from aer.errors import AerError
 
 
 class HasEpoch(Protocol):
-    """A data set or sampler whose draws follow from the epoch."""
+    """A data set or sampler whose draws follow from the epoch.
 
-    def set_epoch(self, epoch: int) -> None: ...
+    The method is not called `set_epoch`: accelerate's loaders call that one with a count of their own, which starts at
+    0 again when a run goes on.
+    """
+
+    def start_epoch(self, epoch: int) -> None: ...
 
 
 class EpochSeedCallback(Callback):  # type: ignore[misc]
@@ -35,7 +39,7 @@ class EpochSeedCallback(Callback):  # type: ignore[misc]
 
     def on_epoch_start(self, runner: dl.IRunner) -> None:
         for source in self.sources:
-            source.set_epoch(runner.epoch_step)
+            source.start_epoch(runner.epoch_step)
 
     def on_loader_start(self, runner: dl.IRunner) -> None:
         """After Catalyst's own seeding, which comes just before."""

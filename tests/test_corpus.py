@@ -10,10 +10,11 @@ import soundfile
 from sklearn.model_selection import StratifiedKFold
 
 import config
-from aer.corpus import Corpus, Recording, find_corpus, printable
+from aer.corpus import Corpus, Recording, find_corpus
 from aer.errors import InputError
 from aer.folds import assign_folds, describe, folds_csv, split
 from aer.settings import PannsSettings
+from aer.text import printable
 
 DIGITS = Path(__file__).parents[2] / "shared/data/fsdd"
 

@@ -59,8 +59,8 @@ def test_training_crops_follow_from_seed_epoch_and_recording(recordings: list[Re
     one, other = (TrainClips(recordings, CLASSES, SETTINGS) for _ in range(2))
     starts = set()
     for epoch in range(1, 40):
-        one.set_epoch(epoch)
-        other.set_epoch(epoch)
+        one.start_epoch(epoch)
+        other.start_epoch(epoch)
         for i in (3, 0, 2, 1):
             assert torch.equal(one[i]["waveform"], other[i]["waveform"])
         starts.add(ramp_start(one[3]["waveform"]))
@@ -73,7 +73,7 @@ def test_a_short_recording_is_placed_anywhere_but_whole(recordings: list[Recordi
     clips = TrainClips(recordings, CLASSES, SETTINGS)
     offsets = set()
     for epoch in range(30):
-        clips.set_epoch(epoch)
+        clips.start_epoch(epoch)
         sound = clips[0]["waveform"].nonzero().flatten()
         assert len(sound) == 8000
         offsets.add(int(sound[0]))
@@ -100,7 +100,7 @@ def test_worker_processes_that_live_on_see_the_epoch(recordings: list[Recording]
     clips = TrainClips(recordings, CLASSES, SETTINGS)
     loader = DataLoader(clips, batch_size=4, num_workers=2, persistent_workers=True)
     for epoch in (1, 2, 5):
-        clips.set_epoch(epoch)
+        clips.start_epoch(epoch)
         batch = next(iter(loader))
         assert next(iter(batch)) == "waveform"  # Catalyst takes the batch size from the first entry
         for i in range(4):
@@ -111,7 +111,7 @@ def test_the_order_follows_from_seed_and_epoch() -> None:
     sampler = EpochSampler(50, seed=1)
     orders = []
     for epoch in (1, 2, 1):
-        sampler.set_epoch(epoch)
+        sampler.start_epoch(epoch)
         orders.append(list(sampler))
     assert orders[0] == orders[2] != orders[1]
     assert sorted(orders[0]) == list(range(50))

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 
 from aer import checkpoint
 
@@ -55,7 +56,7 @@ def run(script: str, options: str, folder: Path, *before: str) -> subprocess.Com
     ("script", "more"),
     [
         ("train_panns.py", "--warmup-steps 2 --spec-augment.time-masks 1 --spec-augment.time-mask-frames 4"),
-        ("train_resnest.py", "--workers 2 --mixup.on waveform --mixed-precision bf16 --loss-func Focal"),
+        ("train_resnest.py", "--workers 2 --mixup.on waveform --loss-func Focal"),
     ],
 )
 def test_a_run_from_class_folders_to_the_best_model(tmp_path: Path, script: str, more: str) -> None:
@@ -97,6 +98,28 @@ def test_a_run_from_class_folders_to_the_best_model(tmp_path: Path, script: str,
     assert other.returncode == 2
     assert "learning_rate 0.001 -> 0.01" in other.stderr
     assert "--fresh" in other.stderr
+
+
+def test_a_run_that_stopped_ends_with_the_very_weights_of_one_that_did_not(tmp_path: Path) -> None:
+    make_corpus(tmp_path / "corpus")
+    options = (
+        "--corpus corpus --mixup.on spectrogram --waveform-augment.gain-db 6 --optimizer AdamW --learning-rate 1e-4"
+    )
+    for workers, out, stops in ((0, "whole", [3]), (2, "parts", [1, 3])):
+        for epochs in stops:
+            done = run("train_resnest.py", f"{options} --epochs {epochs} --workers {workers} --run-dir {out}", tmp_path)
+            assert done.returncode == 0, done.stderr
+    assert (tmp_path / "whole/metrics.csv").read_bytes() == (tmp_path / "parts/metrics.csv").read_bytes()
+    whole, parts = (checkpoint.load(tmp_path / out / "checkpoints/last.pth")["model"] for out in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_mixed_precision(tmp_path: Path) -> None:
+    make_corpus(tmp_path / "corpus", clips_per_class=3)
+    done = run("train_resnest.py", "--corpus corpus --run-dir out --epochs 1 --mixed-precision bf16", tmp_path)
+    assert done.returncode == 0, done.stderr
+    weights = checkpoint.load(tmp_path / "out/checkpoints/last.pth")["model"]
+    assert all(value.dtype != torch.bfloat16 for value in weights.values())
 
 
 def test_two_processes_train_one_model(tmp_path: Path) -> None:
@@ -152,7 +175,7 @@ def option(text: str) -> Callable[[Path], str]:
         (option("--corpus corpus --run-dir /sys/kernel/aer"), "can't be written"),
         (option("--corpus corpus --run-dir corpus/robin/robin_0.wav"), "is a file"),
         (no_weights_file, "weights.pth"),
-        (no_checkpoint, "weights.pth is no checkpoint of aer"),
+        (no_checkpoint, "weights.pth: can't be read as PyTorch weights"),
         (other_files_in_run_dir, "holds files that are no run of aer"),
     ],
 )
