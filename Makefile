@@ -26,7 +26,6 @@ lint: .venv/installed-test
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aer needs Python 3.11 or newer: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check '$(PIP_BELOW)'
-	$(INSTALL) torch
 	$(INSTALL) -e .
 	touch $@
 

@@ -141,6 +141,12 @@ def csv_of_missing_files(folder: Path) -> str:
     return "--corpus corpus --csv list.csv"
 
 
+def several_labels(folder: Path) -> str:
+    rows = [f"corpus/{name}/{name}_{i}.wav,{name}" for name in ("robin", "wren") for i in (0, 4, 8)]
+    (folder / "list.csv").write_text("\n".join(["path,labels", "corpus/robin/robin_1.flac,robin;wren", *rows]))
+    return "--csv list.csv --loss-func CrossEntropy"
+
+
 def no_weights_file(folder: Path) -> str:
     (folder / "weights.pth").write_text("these are no weights")
     return "--corpus corpus --pretrained-panns weights.pth"
@@ -167,6 +173,7 @@ def option(text: str) -> Callable[[Path], str]:
         (option("--corpus nowhere"), "nowhere"),
         (empty_class, "owl"),
         (csv_of_missing_files, "gone.wav"),
+        (several_labels, "CrossEntropy takes one class per recording, and 1 have none or several"),
         (option("--corpus corpus --batch-size 13"), "batch_size 13"),
         (option("--corpus corpus --optimizer Adamm"), "did you mean Adam"),
         (option("--corpus corpus --scheduler StepLRR"), "did you mean StepLR"),
