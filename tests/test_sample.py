@@ -170,7 +170,7 @@ def test_songs(species: aer.sample.Species) -> None:
 
 
 def test_pitch_range_is_wide() -> None:
-    assert CENTRE_HZ[1] / CENTRE_HZ[0] > 2  # more than an octave  # more than one and a half octaves before any sweep
+    assert CENTRE_HZ[1] / CENTRE_HZ[0] > 2  # more than an octave before any sweep
 
 
 def test_tone_follows_its_pitch() -> None:
