@@ -1,6 +1,5 @@
 """A ResNeSt (Zhang et al. 2020, arXiv 2004.08955) on mel images, with its head for audio events."""
 
-import difflib
 import hashlib
 import http.client
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from aer.augment import Mixup, SpecAugment, WaveformAugment
 from aer.errors import InputError
 from aer.frontend import MelImage
 from aer.models.weights import check_entries, read_weights
-from aer.settings import ResnestSettings
+from aer.settings import ResnestSettings, near_matches
 
 N_FEATURES = 2048  # of every backbone of the package
 HIDDEN_SIZE = 1024
@@ -72,9 +71,8 @@ def build_backbone(name: str) -> nn.Module:
     """The package's model `name`, untrained, with its ImageNet layer `fc`."""
     constructors = backbones()
     if name not in constructors:
-        near = difflib.get_close_matches(name, constructors, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"the resnest package has {', '.join(constructors)}"
-        raise InputError(f"backbone {name!r}: no such model; {hint}")
+        hint = near_matches(name, constructors) or f"; the resnest package has {', '.join(constructors)}"
+        raise InputError(f"backbone {name!r}: no such model{hint}")
     return constructors[name](pretrained=False)  # True would unpickle the download without restrictions
 
 
