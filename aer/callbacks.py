@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from aer import checkpoint
 from aer.errors import AerError
+from aer.files import link_whole
 from aer.metrics import clip_scores, macro_f1, mean_average_precision
 from aer.runs import write_history
 
@@ -210,7 +211,7 @@ class CheckpointCallback(ICheckpointCallback):  # type: ignore[misc]
         if any(entry["file"] == file for entry in self.best):
             checkpoint.save(self.folder / file, about)
         if self.best:
-            checkpoint.link_whole(self.folder / self.best[0]["file"], self.best_path)
+            link_whole(self.folder / self.best[0]["file"], self.best_path, checkpoint.ADVICE)
         state = {
             "optimizer": runner.optimizer.state_dict(),
             "schedulers": {name: scheduler.state_dict() for name, scheduler in (runner.scheduler or {}).items()},

@@ -1,81 +1,28 @@
 """Checkpoints as files: written whole or not at all, and read without running code from them."""
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
-from aer.errors import AerError, InputError
+from aer.errors import InputError
+from aer.files import write_whole
 from aer.safeload import load_tensors
 from aer.settings import AnySettings
 
 PARTS = {"model", "model_kind", "classes", "settings", "epoch"}  # what every checkpoint has
 FORMAT = 1  # raised when a reader of today's files could no longer read tomorrow's
-
-
-def _beside(path: Path) -> Path:
-    """Where a file is written before it gets its name: always the same place, so a killed run leaves one at most."""
-    return path.with_name(f".{path.name}.part")
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Lets `write` fill a file beside `path`, flushes it to the disk and renames it: `path` is old or new, never half.
-
-    Raises AerError where the disk is full or the folder can't be written; what stood at `path` is then untouched.
-    """
-    beside = _beside(path)
-    try:
-        with beside.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        _flush_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # torch turns a write that failed into a RuntimeError
-        beside.unlink(missing_ok=True)
-        raise AerError(
-            f"can't write {path}: {error}; make room or name another --run-dir (earlier checkpoints are whole, and the "
-            "same command goes on from the last one)"
-        ) from error
-
-
-def link_whole(target: Path, path: Path) -> None:
-    """Makes `path` another name of the file `target` in the same folder, in one step."""
-    beside = _beside(path)
-    beside.unlink(missing_ok=True)
-    try:
-        beside.hardlink_to(target)
-        beside.replace(path)
-        _flush_folder(path.parent)
-    except OSError:  # a file system without hard links: a second copy does
-        write_whole(path, lambda file: _copy(target, file))
-    finally:
-        beside.unlink(missing_ok=True)  # a rename onto the very same file leaves the old name
-
-
-def _copy(source: Path, file: IO[bytes]) -> None:
-    with source.open("rb") as opened:
-        while block := opened.read(1 << 24):
-            file.write(block)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Makes a rename in the folder outlast a power cut, on systems where a folder can be opened."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+ADVICE = (  # when a file of a run can't be written
+    "make room or name another --run-dir (earlier checkpoints are whole, and the same command goes on from the last "
+    "one)"
+)
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
     """Writes tensors and plain values, with the format's number."""
-    write_whole(path, lambda file: torch.save({"format": FORMAT, **content}, file))
+    write_whole(path, lambda file: torch.save({"format": FORMAT, **content}, file), ADVICE)
 
 
 def load(path: Path) -> dict[str, Any]:

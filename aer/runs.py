@@ -12,6 +12,7 @@ import pandas as pd
 
 from aer import __version__, checkpoint
 from aer.errors import AerError, InputError
+from aer.files import write_whole
 from aer.settings import Settings
 
 # Settings that may change when a run goes on: they leave what was trained so far as it is.
@@ -109,7 +110,7 @@ def write_run(folder: Path, settings: Settings, classes: Sequence[str], folds_cs
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             content = as_bytes(text)
-            checkpoint.write_whole(folder / name, functools.partial(_write_bytes, content))
+            write_whole(folder / name, functools.partial(_write_bytes, content), checkpoint.ADVICE)
         (folder / "checkpoints").mkdir(exist_ok=True)
     except (OSError, AerError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -119,4 +120,4 @@ def write_run(folder: Path, settings: Settings, classes: Sequence[str], folds_cs
 def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
     """`metrics.csv` of a run: a row per epoch, a column per metric."""
     text = pd.DataFrame(list(history)).to_csv(index=False)
-    checkpoint.write_whole(folder / "metrics.csv", lambda file: file.write(text.encode()))
+    write_whole(folder / "metrics.csv", lambda file: file.write(text.encode()), checkpoint.ADVICE)

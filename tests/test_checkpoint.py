@@ -11,6 +11,7 @@ from toy import ToyModel
 import config
 from aer import checkpoint
 from aer.errors import AerError, InputError
+from aer.files import link_whole, write_whole
 
 ABOUT = {"model_kind": "toy", "classes": ["a", "b", "c"], "settings": "{}", "epoch": 4}
 
@@ -40,7 +41,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(AerError, match="No space left on device; make room"):
-        checkpoint.write_whole(path, fail)
+        write_whole(path, fail, "make room")
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["a.pth"]
 
@@ -48,8 +49,8 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
 def test_best_is_another_name_of_an_epochs_file(tmp_path: Path) -> None:
     for content in (b"one", b"two"):
         (tmp_path / "epoch").write_bytes(content)
-        checkpoint.link_whole(tmp_path / "epoch", tmp_path / "best")
-        checkpoint.link_whole(tmp_path / "epoch", tmp_path / "best")  # the same again changes nothing
+        link_whole(tmp_path / "epoch", tmp_path / "best", "make room")
+        link_whole(tmp_path / "epoch", tmp_path / "best", "make room")  # the same again changes nothing
         assert (tmp_path / "best").read_bytes() == content
         (tmp_path / "epoch").unlink()
         assert (tmp_path / "best").read_bytes() == content

@@ -1,0 +1,63 @@
+"""Files that are whole or absent: written beside their place, flushed to the disk, renamed."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from aer.errors import AerError
+
+
+def beside(path: Path) -> Path:
+    """Where a file is written before it gets its name: always the same place, so a killed run leaves one at most."""
+    return path.with_name(f".{path.name}.part")
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object], advice: str) -> None:
+    """Lets `write` fill a file beside `path`, flushes it to the disk and renames it: `path` is old or new, never half.
+
+    Raises AerError, which ends with `advice`, where the disk is full or the folder can't be written; what stood at
+    `path` is then untouched.
+    """
+    part = beside(path)
+    try:
+        with part.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        flush_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch turns a write that failed into a RuntimeError
+        part.unlink(missing_ok=True)
+        raise AerError(f"can't write {path}: {error}; {advice}") from error
+
+
+def link_whole(target: Path, path: Path, advice: str) -> None:
+    """Makes `path` another name of the file `target` in the same folder, in one step."""
+    part = beside(path)
+    part.unlink(missing_ok=True)
+    try:
+        part.hardlink_to(target)
+        part.replace(path)
+        flush_folder(path.parent)
+    except OSError:  # a file system without hard links: a second copy does
+        write_whole(path, lambda file: _copy(target, file), advice)
+    finally:
+        part.unlink(missing_ok=True)  # a rename onto the very same file leaves the old name
+
+
+def _copy(source: Path, file: IO[bytes]) -> None:
+    with source.open("rb") as opened:
+        while block := opened.read(1 << 24):
+            file.write(block)
+
+
+def flush_folder(folder: Path) -> None:
+    """Makes a rename in the folder outlast a power cut, on systems where a folder can be opened."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
