@@ -7,10 +7,11 @@ Resampling is soxr's VHQ: it costs 20% more than HQ, and as its filter is finite
 the same slice of the whole recording resampled (HQ: up to 1e-6 apart).
 """
 
+import contextlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,8 @@ from aer.text import printable
 Waveform = npt.NDArray[np.float32]
 
 MARGIN_SAMPLES = 256  # on both sides of a crop, at the slower of the two rates; VHQ's filter reaches 160 to 220
-BLOCK_FRAMES = 1 << 20  # decoded at a time, so that many channels, or a header that lies, don't fill the memory
+BLOCK_VALUES = 1 << 19  # decoded at a time, over all channels, so that many of them don't fill the memory
+MP3_SEEK_FROM = 1 << 20  # samples up to which an MP3 is decoded from its start instead of sought in
 UNKNOWN_FRAMES = 1 << 62  # libsndfile's length of a stream whose header has none
 UNKNOWN_BYTES = 0x7FFF0000  # sizes from here on in a WAV header stand for "written to a pipe"
 SLACK_BYTES = 64  # the classic mistake, a size that counts the header too, is not a truncation
@@ -71,7 +73,8 @@ def probe(path: Path) -> AudioInfo:
         with soundfile.SoundFile(_file_name(path)) as file:
             return _soundfile_info(path, file)
     except (soundfile.LibsndfileError, _UnknownLengthError) as error:
-        return _through_audioread(path, error, None)[0]
+        with _audioread_errors(path, error), _open_audioread(path) as opened:
+            return _audioread_info(path, opened)
 
 
 def read_crop(path: Path, start_s: float, duration_s: float | None, sample_rate: int) -> Waveform:
@@ -96,8 +99,10 @@ def read_crop(path: Path, start_s: float, duration_s: float | None, sample_rate:
             span = span_of(info)
             decoded = _read_soundfile(path, file, info, span)
     except (soundfile.LibsndfileError, _UnknownLengthError) as error:
-        info, decoded = _through_audioread(path, error, span_of)
-        span = span_of(info)
+        with _audioread_errors(path, error), _open_audioread(path) as opened:
+            info = _audioread_info(path, opened)
+            span = span_of(info)
+            decoded = _joined(_audioread_blocks(path, opened, info, span, error))
     if not np.isfinite(decoded).all():
         raise _error(path, "has samples that are NaN or infinite")
     if info.sample_rate != sample_rate:
@@ -107,6 +112,34 @@ def read_crop(path: Path, start_s: float, duration_s: float | None, sample_rate:
     if not len(crop):
         raise _error(path, f"too short: nothing is left of it at {sample_rate} Hz from {start_s:g} s on")
     return crop
+
+
+@contextlib.contextmanager
+def open_stream(path: Path) -> Iterator[tuple[AudioInfo, Iterator[Waveform]]]:
+    """The header of `path`, and its samples from start to end in mono blocks (samples,) at its own rate.
+
+    Memory stays bounded however long the recording is. Raises `AudioError` as `read_crop` does, some of them only when
+    the block in question is decoded.
+    """
+    _check_file(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(soundfile.SoundFile(_file_name(path)))
+            info = _soundfile_info(path, file)
+            blocks = _soundfile_blocks(path, file, info, 0, info.n_samples)
+        except (soundfile.LibsndfileError, _UnknownLengthError) as error:
+            with _audioread_errors(path, error):
+                opened = stack.enter_context(_open_audioread(path))
+                info = _audioread_info(path, opened)
+            blocks = _audioread_blocks(path, opened, info, _Span(0, None, 0, None), error)
+        yield info, _finite(path, blocks)
+
+
+def _finite(path: Path, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
+    for block in blocks:
+        if not np.isfinite(block).all():
+            raise _error(path, "has samples that are NaN or infinite")
+        yield block
 
 
 def place(waveform: Waveform, n_samples: int, offset: int) -> Waveform:
@@ -167,49 +200,54 @@ def _soundfile_info(path: Path, file: soundfile.SoundFile) -> AudioInfo:
     return AudioInfo(int(file.samplerate), int(file.channels), n_samples)
 
 
-def _blocks(path: Path, file: soundfile.SoundFile, n_samples: int) -> Iterable[Waveform]:
-    """Up to `n_samples` from where `file` stands, in mono blocks (samples,)."""
-    while n_samples > 0:
+def _soundfile_blocks(
+    path: Path, file: soundfile.SoundFile, info: AudioInfo, begin: int, stop: int
+) -> Iterator[Waveform]:
+    """Samples `begin` (where `file` stands) to `stop`, in mono blocks (samples,); an error if there are fewer."""
+    position, block_frames = begin, max(1, BLOCK_VALUES // info.channels)
+    while position < stop:
         try:
-            block = file.read(min(n_samples, BLOCK_FRAMES), dtype="float32", always_2d=True)
+            block = file.read(min(stop - position, block_frames), dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise _error(path, f"cut short or damaged: {error.error_string}") from error
         if not len(block):
-            return
-        n_samples -= len(block)
+            break
+        position += len(block)
         with np.errstate(invalid="ignore", over="ignore"):  # not finite: the caller looks
-            yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+            yield block[:, 0] if info.channels == 1 else block.mean(axis=1)
+    slack = max(MP3_SLACK_SAMPLES, MP3_SLACK * info.n_samples) if _is_mp3(file) else 0
+    if stop - position > slack:
+        raise _error(path, f"cut short: its header promises {info.n_samples} samples, decoding ends at {position}")
+
+
+def _is_mp3(file: soundfile.SoundFile) -> bool:
+    return str(file.subtype).startswith("MPEG")
 
 
 def _read_soundfile(path: Path, file: soundfile.SoundFile, info: AudioInfo, span: _Span) -> Waveform:
     """The span's samples (samples,) at the recording's own rate."""
     stop = info.n_samples if span.stop is None else min(span.stop, info.n_samples)
-    is_mp3 = str(file.subtype).startswith("MPEG")
     # An MP3 frame needs bits of the frames before it: libmpg123 complains on the console after a seek into the middle
-    from_start = not file.seekable() or (is_mp3 and stop <= BLOCK_FRAMES)
+    from_start = not file.seekable() or (_is_mp3(file) and stop <= MP3_SEEK_FROM)
     begin = 0 if from_start else span.first
     try:
         if not from_start:
             file.seek(begin)
     except soundfile.LibsndfileError as error:
         raise _error(path, f"cut short or damaged: {error.error_string}") from error
-    blocks = list(_blocks(path, file, stop - begin))
-    samples = np.concatenate(blocks)[span.first - begin :] if blocks else np.zeros(0, np.float32)
-    missing = stop - span.first - len(samples)
-    if missing > (max(MP3_SLACK_SAMPLES, MP3_SLACK * info.n_samples) if is_mp3 else 0):
-        ends = span.first + len(samples)
-        raise _error(path, f"cut short: its header promises {info.n_samples} samples, decoding ends at {ends}")
-    return samples
+    return _joined(_soundfile_blocks(path, file, info, begin, stop))[span.first - begin :]
 
 
-def _through_audioread(
-    path: Path, cause: Exception, span_of: Callable[[AudioInfo], _Span] | None
-) -> tuple[AudioInfo, Waveform]:
-    """Header and, with `span_of`, the span's samples of what libsndfile could not open."""
+def _joined(blocks: Iterable[Waveform]) -> Waveform:
+    listed = list(blocks)
+    return np.concatenate(listed) if listed else np.zeros(0, np.float32)
+
+
+@contextlib.contextmanager
+def _audioread_errors(path: Path, cause: Exception) -> Iterator[None]:
+    """Says why audioread could not read what libsndfile could not open either (`cause`)."""
     try:
-        with _open_audioread(path) as file:
-            info = _audioread_info(path, file)
-            return info, np.zeros(0, np.float32) if span_of is None else _read_pcm(path, file, info, span_of(info))
+        yield
     except audioread.NoBackendError as error:
         tried = "neither libsndfile nor ffmpeg reads it" if _backends() else "libsndfile can't read it; install ffmpeg"
         why = cause.error_string if isinstance(cause, soundfile.LibsndfileError) else cause
@@ -242,21 +280,25 @@ def _audioread_info(path: Path, file: audioread.AudioFile) -> AudioInfo:
     return AudioInfo(rate, channels, n_samples)
 
 
-def _read_pcm(path: Path, file: audioread.AudioFile, info: AudioInfo, span: _Span) -> Waveform:
-    """The span's samples (samples,) at the recording's own rate. The header's length does not limit them."""
+def _audioread_blocks(
+    path: Path, file: audioread.AudioFile, info: AudioInfo, span: _Span, cause: Exception
+) -> Iterator[Waveform]:
+    """The span's samples in mono blocks (samples,). The header's length does not limit them."""
     frame_bytes = 2 * info.channels  # 16 bits, little-endian
     first = span.first * frame_bytes
     stop = None if span.stop is None else span.stop * frame_bytes
-    wanted, position, reached_stop = bytearray(), 0, False
-    for block in file:
-        wanted += block[max(first - position, 0) : None if stop is None else max(stop - position, 0)]
-        position += len(block)
-        if reached_stop := stop is not None and position >= stop:
-            break
+    left, position, reached_stop = b"", 0, False
+    with _audioread_errors(path, cause):
+        for block in file:
+            wanted = left + block[max(first - position, 0) : None if stop is None else max(stop - position, 0)]
+            position += len(block)
+            whole_bytes = len(wanted) // frame_bytes * frame_bytes
+            left = wanted[whole_bytes:]
+            pcm = np.frombuffer(wanted[:whole_bytes], dtype="<i2").reshape(-1, info.channels)
+            yield pcm.mean(axis=1, dtype=np.float32) / np.float32(32768)
+            if reached_stop := stop is not None and position >= stop:
+                break
     decoded_s = position / frame_bytes / info.sample_rate
     # A bare AAC stream has no header: its length is guessed from its bit rate.
     if not reached_stop and path.suffix.lower() != ".aac" and decoded_s < info.duration_s - FFMPEG_SLACK_S:
         raise _error(path, f"cut short: its header promises {info.duration_s:g} s, decoding ends at {decoded_s:g} s")
-    pcm = np.frombuffer(bytes(wanted[: len(wanted) // frame_bytes * frame_bytes]), dtype="<i2")
-    mono: Waveform = pcm.reshape(-1, info.channels).mean(axis=1, dtype=np.float32) / np.float32(32768)
-    return mono
