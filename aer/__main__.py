@@ -1,5 +1,15 @@
-"""`python -m aer` is the `aer` command."""
+"""`python -m aer` is the `aer` command.
 
-from aer.cli import main
+Worker processes import the module that the program began with: it must cost nothing until it runs.
+"""
 
-main()
+
+def main() -> None:
+    """The `aer` command."""
+    from aer.cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -123,30 +123,43 @@ def _entries(folder: Path) -> list[Path]:
 
 def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:
     """The rows of a Birdcall CSV, or of one with the columns `path` and `labels`."""
+    table = read_table(csv)
+    if group_by is not None and group_by not in table.columns:
+        known = ", ".join(map(printable, table.columns))
+        raise InputError(f"group_by: csv {csv} has no column {group_by!r}, it has {known}")
+    columns = set(table.columns)
+    if "labels" in columns and columns & {"path", "resampled_filename"}:
+        # of its own recordings, or of those that were made of them
+        base, name = (
+            (root / AUDIO_FOLDERS[0], "resampled_filename") if "resampled_filename" in columns else (csv.parent, "path")
+        )
+        paths = table[name].tolist()
+        labels = [tuple(dict.fromkeys(filter(None, map(str.strip, cell.split(";"))))) for cell in table["labels"]]
+    else:
+        base, paths = _birdcall_paths(root, csv, table)
+        labels = [(code,) for code in table["ebird_code"]]
+    groups = [None] * len(table) if group_by is None else table[group_by].tolist()
+    rows = zip(inside(base, paths, csv), labels, groups, strict=True)
+    listed = [_Listed(path, names, group) for path, names, group in rows]
+    check_distinct([entry.path for entry in listed], csv)
+    missing = [entry.path for entry in listed if not entry.path.is_file()]
+    if missing:
+        raise InputError(f"csv {csv} lists {len(missing)} of {len(listed)} files that are not there: {_some(missing)}")
+    return listed
+
+
+def read_table(csv: Path) -> pd.DataFrame:
+    """A CSV as text, bytes that are not UTF-8 kept as they are; InputError where it can't be read or has no rows."""
     try:
-        # as text, and without pandas' idea of missing values: a class may be called NA or 001
-        table = pd.read_csv(csv, dtype=str, keep_default_na=False)
+        # without pandas' idea of missing values: a class may be called NA or 001
+        table = pd.read_csv(csv, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
     except FileNotFoundError as error:
         raise InputError(f"csv {csv} is not there") from error
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         raise InputError(f"csv {csv} can't be read: {' '.join(str(error).split())}") from error
     if table.empty:
         raise InputError(f"csv {csv} has no rows")
-    if group_by is not None and group_by not in table.columns:
-        known = ", ".join(map(printable, table.columns))
-        raise InputError(f"group_by: csv {csv} has no column {group_by!r}, it has {known}")
-    if {"path", "labels"} <= set(table.columns):
-        base = csv.parent
-        paths = table["path"].tolist()
-        labels = [tuple(dict.fromkeys(filter(None, map(str.strip, cell.split(";"))))) for cell in table["labels"]]
-    else:
-        base, paths = _birdcall_paths(root, csv, table)
-        labels = [(code,) for code in table["ebird_code"]]
-    groups = [None] * len(table) if group_by is None else table[group_by].tolist()
-    rows = zip(_inside(base, paths, csv), labels, groups, strict=True)
-    listed = [_Listed(path, names, group) for path, names, group in rows]
-    _check_files(listed, csv)
-    return listed
+    return table
 
 
 def _birdcall_paths(root: Path, csv: Path, table: pd.DataFrame) -> tuple[Path, list[str]]:
@@ -163,7 +176,7 @@ def _birdcall_paths(root: Path, csv: Path, table: pd.DataFrame) -> tuple[Path, l
     )
 
 
-def _inside(base: Path, names: Iterable[str], csv: Path) -> list[Path]:
+def inside(base: Path, names: Iterable[str], csv: Path) -> list[Path]:
     """The paths below `base`; InputError for one that leads out of it."""
     root = os.path.realpath(base)
     paths = []
@@ -175,14 +188,13 @@ def _inside(base: Path, names: Iterable[str], csv: Path) -> list[Path]:
     return paths
 
 
-def _check_files(listed: Sequence[_Listed], csv: Path) -> None:
-    counts = Counter(os.path.realpath(entry.path) for entry in listed)
-    repeated = [entry.path for entry in listed if counts[os.path.realpath(entry.path)] > 1]
+def check_distinct(paths: Sequence[Path], csv: Path) -> None:
+    """InputError where two of the CSV's rows speak of one file."""
+    real = [os.path.realpath(path) for path in paths]
+    counts = Counter(real)
+    repeated = [path for path, name in zip(paths, real, strict=True) if counts[name] > 1]
     if repeated:
         raise InputError(f"csv {csv} has {len(repeated)} rows for files that other rows list too: {_some(repeated)}")
-    missing = [entry.path for entry in listed if not entry.path.is_file()]
-    if missing:
-        raise InputError(f"csv {csv} lists {len(missing)} of {len(listed)} files that are not there: {_some(missing)}")
 
 
 def _some(paths: Sequence[Path]) -> str:

@@ -15,3 +15,9 @@ class InputError(AerError):
 
 class AudioError(AerError):
     """A recording that can't be read. `str(error)` names the file and the reason."""
+
+
+class InterruptedWorkError(AerError):
+    """Work that Ctrl-C ended, after it was left so that it can go on. Exit status 130, as shells give it."""
+
+    exit_status = 130

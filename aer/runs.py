@@ -14,6 +14,7 @@ from aer import __version__, checkpoint
 from aer.errors import AerError, InputError
 from aer.files import write_whole
 from aer.settings import Settings
+from aer.text import as_bytes
 
 # Settings that may change when a run goes on: they leave what was trained so far as it is.
 HARMLESS = ("epochs", "workers", "device", "keep_best", "run_dir", "fresh")
@@ -74,11 +75,6 @@ def _entries(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except OSError as error:
         raise InputError(f"run_dir {folder} can't be read: {error.strerror}; name another --run-dir") from error
-
-
-def as_bytes(text: str) -> bytes:
-    """UTF-8, with the bytes of file names that are none kept as they are."""
-    return text.encode("utf-8", errors="surrogateescape")
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

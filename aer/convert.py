@@ -1,0 +1,207 @@
+"""One recording -> clips of a corpus: decoded, mixed to mono, resampled (soxr VHQ), 16 bits, in WAV or FLAC.
+
+All of it goes block by block: an hour costs no more memory than a second.
+"""
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from aer.audio import Waveform, open_stream
+from aer.errors import AerError, AudioError
+from aer.segments import energetic_spans, frame_energies, frame_samples, sounding_span
+from aer.text import printable
+
+FULL_SCALE = 32768  # of 16 bits: what 1.0 stands for
+WAV_BYTES = 0xFFFF_FFFF - 1024  # what a WAV header can count
+PART_PREFIX, PART_SUFFIX = ".aer-", ".part"  # of files that are being written
+
+Format = Literal["wav", "flac"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What clips are to be like."""
+
+    sample_rate: int
+    format: Format
+    trim_silence_db: float | None = None  # cut what lies this far below the loudest frame off both ends
+    segment_s: float | None = None  # cut longer recordings into clips of this length around their energetic parts
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recording, and where its clips go: `folder/stem.wav`, or with segments `folder/stem_<offset in ms>.wav`."""
+
+    source: Path
+    folder: Path
+    stem: str
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A file that was written."""
+
+    name: str
+    offset_s: float  # of its start in the recording
+    n_samples: int
+    n_clipped: int  # samples that lay beyond full scale
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What became of a recording."""
+
+    sample_rate: int  # the recording's own
+    channels: int
+    n_samples: int  # per channel, as its header has it
+    clips: tuple[Clip, ...]
+
+
+@dataclass
+class _Part:
+    """A clip that is being written."""
+
+    path: Path
+    file: soundfile.SoundFile
+    name: str
+    first: int
+    n_samples: int = 0
+    n_clipped: int = 0
+    silent: bool = True
+
+
+def convert(job: Job, target: Target) -> Converted:
+    """Writes the clips of a recording; all of them are whole, or none is there.
+
+    A sample is round(32768 * x) of soxr's x, limited to 16 bits; those beyond are counted. Raises AudioError for a
+    recording that can't be read or is silent, AerError where a clip can't be written.
+    """
+    spans = _spans(job.source, target)
+    parts: list[_Part] = []
+    try:
+        with open_stream(job.source) as (info, blocks):
+            _write_parts(job, target, spans, _resampled(blocks, info.sample_rate, target.sample_rate), parts)
+        if all(part.silent for part in parts):
+            raise _error(job.source, "is silent: all its samples are zero, at 16 bits")
+        clips = tuple(_put_in_place(job, target, part) for part in parts)
+    except (OSError, soundfile.LibsndfileError) as error:  # reading raises AudioErrors
+        why = f"can't write to {printable(job.folder)}: {error}"
+        raise AerError(f"{why}; make room, and the same command goes on") from error
+    finally:
+        for part in parts:
+            part.file.close()
+            part.path.unlink(missing_ok=True)
+    return Converted(info.sample_rate, info.channels, info.n_samples, clips)
+
+
+def _error(path: Path, reason: str) -> AudioError:
+    return AudioError(f"{printable(path)}: {reason}")
+
+
+def _spans(path: Path, target: Target) -> list[tuple[int, int | None]]:
+    """Which samples, at the new rate, become clips: (first, last + 1, or None for the end)."""
+    if target.trim_silence_db is None and target.segment_s is None:
+        return [(0, None)]
+    with open_stream(path) as (info, blocks):
+        energies = frame_energies(blocks, info.sample_rate)
+    first, stop = 0, len(energies)
+    if target.trim_silence_db is not None:
+        first, stop = sounding_span(energies, target.trim_silence_db)
+    frame_s = frame_samples(info.sample_rate) / info.sample_rate
+    n_clip = stop - first if target.segment_s is None else max(1, round(target.segment_s / frame_s))
+    spans = [(first + begin, first + end) for begin, end in energetic_spans(energies[first:stop], n_clip)]
+    if not spans:
+        raise _error(path, "is silent: all its samples are the same")
+
+    def sample(frame: int) -> int:
+        return round(frame * frame_s * target.sample_rate)
+
+    return [(sample(begin), None if end == len(energies) else sample(end)) for begin, end in spans]
+
+
+def _resampled(blocks: Iterable[Waveform], rate_in: int, rate_out: int) -> Iterator[Waveform]:
+    """The blocks at the new rate. The stream gives the very samples of `soxr.resample` on the whole."""
+    if rate_in == rate_out:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(rate_in, rate_out, 1, dtype="float32", quality="VHQ")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _pieces(blocks: Iterable[Waveform], spans: list[tuple[int, int | None]]) -> Iterator[tuple[int, Waveform]]:
+    """What of the stream lies in the spans (in order and apart), with the span's index; block by block."""
+    position = index = 0
+    for block in blocks:
+        while index < len(spans):
+            first, stop = spans[index]
+            inside = block[max(first - position, 0) : None if stop is None else max(stop - position, 0)]
+            if len(inside):
+                yield index, inside
+            if stop is None or stop > position + len(block):
+                break  # the next block has the rest
+            index += 1
+        position += len(block)
+
+
+def _write_parts(
+    job: Job, target: Target, spans: list[tuple[int, int | None]], blocks: Iterable[Waveform], parts: list[_Part]
+) -> None:
+    """Writes what lies in each span to a file beside its place; `parts` gets them as they are begun."""
+    writing = None
+    for index, piece in _pieces(blocks, spans):
+        if index != writing:
+            if parts:
+                parts[-1].file.close()
+            parts.append(_begin(job, target, spans[index][0]))
+            writing = index
+        _write(job, target, parts[-1], piece)
+    if not parts:
+        raise _error(job.source, f"too short: nothing is left of it at {target.sample_rate} Hz")
+    parts[-1].file.close()
+
+
+def _begin(job: Job, target: Target, first: int) -> _Part:
+    offset = "" if target.segment_s is None else f"_{round(1000 * first / target.sample_rate):09d}"
+    name = f"{job.stem}{offset}.{target.format}"
+    # a short name: the clip's own may be as long as the file system allows
+    path = job.folder / f"{PART_PREFIX}{zlib.crc32(name.encode()):08x}-{os.getpid()}{PART_SUFFIX}"
+    file = soundfile.SoundFile(os.fsencode(path), "w", target.sample_rate, 1, "PCM_16", format=target.format.upper())
+    return _Part(path, file, name, first)
+
+
+def _write(job: Job, target: Target, part: _Part, waveform: Waveform) -> None:
+    samples, n_clipped = quantise(waveform)
+    part.n_samples += len(samples)
+    part.n_clipped += n_clipped
+    part.silent = part.silent and not samples.any()
+    if target.format == "wav" and 2 * part.n_samples > WAV_BYTES:
+        raise _error(job.source, "longer than a WAV file can hold; --format flac can, and --segment cuts it")
+    part.file.write(samples)
+
+
+def quantise(waveform: Waveform) -> tuple[npt.NDArray[np.int16], int]:
+    """round(32768 * x) in 16 bits (samples,), and how many of the samples lay beyond full scale and were clipped."""
+    scaled = np.rint(waveform * np.float32(FULL_SCALE))
+    n_clipped = 0
+    if scaled.max(initial=0) >= FULL_SCALE or scaled.min(initial=0) < -FULL_SCALE:
+        n_clipped = int(np.count_nonzero(np.abs(scaled) > FULL_SCALE))  # 1.0 itself is full scale
+        np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled)
+    return scaled.astype(np.int16), n_clipped
+
+
+def _put_in_place(job: Job, target: Target, part: _Part) -> Clip:
+    size_bytes = part.path.stat().st_size
+    part.path.replace(job.folder / part.name)
+    return Clip(part.name, part.first / target.sample_rate, part.n_samples, part.n_clipped, size_bytes)

@@ -1,0 +1,293 @@
+"""Raw recordings -> the corpus that training reads: class folders of clips, `train_mod.csv` and a report.
+
+    datasets/raw_train_audio/<class>/*  [datasets/train.csv]
+    -> datasets/resampled_train_audio/<class>/*.wav, datasets/train_mod.csv, datasets/prepare_report.csv
+
+Can be stopped at any moment and run again: clips get their names when they are whole, and the journal knows them.
+"""
+
+import functools
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from aer import journal
+from aer.convert import PART_PREFIX, PART_SUFFIX, Converted, Job, Target, convert
+from aer.corpus import AUDIO_FOLDERS
+from aer.errors import AerError, AudioError, InputError, InterruptedWorkError
+from aer.files import write_whole
+from aer.journal import ADVICE, Entry
+from aer.parallel import map_files
+from aer.sources import Source, Sources, clip_stems, list_sources
+from aer.text import as_bytes, printable
+
+CLIPS_FOLDER, *RAW_FOLDERS = AUDIO_FOLDERS
+CLIPS_CSV, RAW_CSV, REPORT, JOURNAL = "train_mod.csv", "train.csv", "prepare_report.csv", ".aer_prepare.jsonl"
+RECIPE = 1  # raised when the same source and target would give other clips than before
+FEW = 5  # how many of the recordings left out are named on the console
+# the columns that are added to those of the source's CSV; one of the same name there becomes source_<name>
+ADDED = (
+    "resampled_filename",
+    "resampled_sampling_rate",
+    "resampled_channels",
+    "duration",
+    "original_sampling_rate",
+    "offset",
+)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where recordings come from and the corpus goes to."""
+
+    raw: Path
+    root: Path
+    csv: Path | None
+
+    @property
+    def clips(self) -> Path:
+        """The class folders of the corpus."""
+        return self.root / CLIPS_FOLDER
+
+
+@dataclass
+class Outcome:
+    """What came of it."""
+
+    sources: Sources
+    entries: dict[str, Entry]  # of every source that has its clips
+    left_out: dict[str, str]  # name: reason
+    stale: list[str]  # files in the clips' folders that no recording gives
+    n_new: int
+    seconds: float
+
+
+def find_places(source: Path, out: Path | None, csv: Path | None) -> Places:
+    """`source` is the folder of raw class folders or the one around it; InputError where it is neither.
+
+    Without `out` the corpus goes around a folder called raw_train_audio, and for any other to `<name>_prepared`.
+    """
+    if not source.is_dir():
+        raise InputError(f"{printable(source)} is {'no folder' if os.path.lexists(source) else 'not there'}")
+    raw = next((source / name for name in RAW_FOLDERS if (source / name).is_dir()), source)
+    name = raw.absolute().name
+    around = Path(os.path.normpath(raw / ".."))
+    if name in RAW_FOLDERS:
+        root, default_csv = around, around / RAW_CSV
+    else:
+        root, default_csv = around / f"{name}_prepared", raw / RAW_CSV
+    places = Places(raw, out or root, csv or (default_csv if default_csv.is_file() else None))
+    if places.clips.resolve().is_relative_to(raw.resolve()) or raw.resolve().is_relative_to(places.clips.resolve()):
+        raise InputError(
+            f"the corpus would go into {printable(places.clips)}, among the recordings; name another --out"
+        )
+    return places
+
+
+def prepare(places: Places, target: Target, workers: int) -> Outcome:
+    """Makes the corpus, or what of it is missing, and prints what it does.
+
+    Recordings that can't be used are left out, with the reason. Raises InputError for sources that can't be listed,
+    AerError where nothing could be prepared or the corpus can't be written, InterruptedWorkError for Ctrl-C.
+    """
+    began = time.monotonic()
+    sources = list_sources(places.raw, places.csv)
+    if not sources.found and not sources.passed_by:
+        raise InputError(f"{printable(places.raw)} has no recordings: it needs a folder of them for each class")
+    _make_folders(places, sources.found)
+    known = journal.read(places.root / JOURNAL)
+    jobs = _jobs(places, sources.found)
+    there = _files_below({job.folder for job in jobs.values()})
+    made = f"{RECIPE} {target.sample_rate} {target.format} {target.trim_silence_db} {target.segment_s}"
+    done = {
+        source.name: known[source.name]
+        for source in sources.found
+        if _is_done(known.get(source.name), source, made, jobs[source.name], there)
+    }
+    todo = [source for source in sources.found if source.name not in done]
+    already = f", {len(done):,} are done already" if done else ""
+    print(f"{len(sources.found):,} recordings in {printable(places.raw)}{already}")
+    fresh, left_out = _convert_all(places, todo, jobs, target, made, workers)
+    entries = done | fresh
+    there = _remove_outdated(known, entries, jobs, _files_below({job.folder for job in jobs.values()}))
+    current = {jobs[name].folder / clip.name for name, entry in entries.items() for clip in entry.converted.clips}
+    stale = sorted(path.relative_to(places.clips).as_posix() for path in there.keys() - current)
+    outcome = Outcome(sources, entries, dict(sources.passed_by) | left_out, stale, len(fresh), time.monotonic() - began)
+    _write_tables(places, outcome, target)
+    journal.write(places.root / JOURNAL, (known | entries).values())
+    if not entries:
+        name, reason = next(iter(outcome.left_out.items()))
+        raise AerError(
+            f"none of the recordings in {printable(places.raw)} could be prepared; {printable(places.root / REPORT)} "
+            f"has the reasons, the first: {printable(name)}: {printable(reason)}"
+        )
+    return outcome
+
+
+def _make_folders(places: Places, sources: Sequence[Source]) -> None:
+    try:
+        for folder in {(places.clips / source.name).parent for source in sources} | {places.clips}:
+            folder.mkdir(parents=True, exist_ok=True)
+            _sweep(folder)
+    except OSError as error:
+        raise InputError(f"can't write to {printable(places.root)}: {error.strerror}; name another --out") from error
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what a process that was killed had begun."""
+    for entry in os.scandir(folder):
+        if entry.name.startswith(PART_PREFIX) and entry.name.endswith(PART_SUFFIX):
+            Path(entry.path).unlink(missing_ok=True)
+
+
+def _jobs(places: Places, sources: Sequence[Source]) -> dict[str, Job]:
+    stems = clip_stems([source.name for source in sources])
+    return {
+        source.name: Job(source.path, (places.clips / source.name).parent, stem)
+        for source, stem in zip(sources, stems, strict=True)
+    }
+
+
+def _files_below(folders: Iterable[Path]) -> dict[Path, int]:
+    """The size in bytes of every file in the folders."""
+    return {
+        folder / entry.name: entry.stat().st_size
+        for folder in folders
+        for entry in os.scandir(folder)
+        if not entry.name.startswith(".") and entry.is_file()
+    }
+
+
+def _is_done(entry: Entry | None, source: Source, made: str, job: Job, there: Mapping[Path, int]) -> bool:
+    """Whether the clips of the source as it is now are all there, under the names that they would get now."""
+    if entry is None or not entry.is_of(source, job.stem, made):
+        return False
+    return all(there.get(job.folder / clip.name) == clip.size_bytes for clip in entry.converted.clips)
+
+
+def _convert_job(target: Target, task: tuple[Source, Job]) -> Converted:
+    return convert(task[1], target)
+
+
+def _convert_all(
+    places: Places, todo: Sequence[Source], jobs: Mapping[str, Job], target: Target, made: str, workers: int
+) -> tuple[dict[str, Entry], dict[str, str]]:
+    """Converts the sources; gives the new entries by name, and the reasons of those that could not be converted."""
+    entries: dict[str, Entry] = {}
+    failed: dict[str, str] = {}
+    tasks = [(source, jobs[source.name]) for source in todo]
+    sizes = [source.size_bytes for source in todo]
+    bar = tqdm(total=sum(sizes), unit="B", unit_scale=True, desc="preparing", disable=None, leave=False)
+    results = map_files(functools.partial(_convert_job, target), tasks, sizes, workers)
+    try:
+        with bar, (places.root / JOURNAL).open("ab") as file:
+            for (source, job), result in results:
+                if isinstance(result, AudioError):
+                    failed[source.name] = str(result).removeprefix(f"{printable(source.path)}: ")
+                else:
+                    entry = Entry(source.name, source.size_bytes, source.mtime_ns, job.stem, made, result)
+                    journal.append(file, entry)
+                    entries[source.name] = entry
+                bar.set_postfix_str(f"{len(entries) + len(failed):,} of {len(todo):,}", refresh=False)
+                bar.update(source.size_bytes)
+    except OSError as error:
+        raise AerError(f"can't write {printable(places.root / JOURNAL)}: {error.strerror}; {ADVICE}") from error
+    except KeyboardInterrupt:
+        message = f"stopped, with {len(entries):,} of {len(todo):,} recordings done; the same command goes on"
+        raise InterruptedWorkError(message) from None
+    finally:
+        results.close()
+        for folder in {job.folder for job in jobs.values()}:
+            _sweep(folder)
+    return entries, {source.name: failed[source.name] for source in todo if source.name in failed}
+
+
+def _remove_outdated(
+    known: Mapping[str, Entry], entries: Mapping[str, Entry], jobs: Mapping[str, Job], there: dict[Path, int]
+) -> dict[Path, int]:
+    """Removes the clips that were made earlier, in another way, of what has its clips now; gives the other files."""
+    current = {jobs[name].folder / clip.name for name, entry in entries.items() for clip in entry.converted.clips}
+    for name in known.keys() & entries.keys():
+        for clip in known[name].converted.clips:
+            path = jobs[name].folder / clip.name
+            if path in there and path not in current:
+                path.unlink(missing_ok=True)
+                del there[path]
+    return there
+
+
+def _write_tables(places: Places, outcome: Outcome, target: Target) -> None:
+    kept = {column: f"source_{column}" if column in ADDED else column for column in outcome.sources.columns}
+    rows = [
+        {kept[column]: value for column, value in source.row.items()} | added
+        for source in outcome.sources.found
+        if source.name in outcome.entries
+        for added in _added_columns(source, outcome.entries[source.name], target, outcome.sources.columns)
+    ]
+    table = pd.DataFrame(rows, columns=[*kept.values(), *ADDED])
+    _write_csv(places.root / CLIPS_CSV, table)
+    notes = [(name, "left out", reason) for name, reason in outcome.left_out.items()]
+    notes += [(name, "clipped", note) for name, entry in outcome.entries.items() if (note := _clipping(entry))]
+    notes += [
+        (name, "stale", "no recording that is there gives this clip: it is not in the CSV") for name in outcome.stale
+    ]
+    _write_csv(places.root / REPORT, pd.DataFrame(sorted(notes), columns=["file", "status", "reason"]))
+
+
+def _added_columns(source: Source, entry: Entry, target: Target, columns: Sequence[str]) -> list[dict[str, object]]:
+    """A row's new columns, for each clip of the source."""
+    folder = "" if "ebird_code" in columns else source.name.rpartition("/")[0]
+    return [
+        {
+            "resampled_filename": f"{folder}/{clip.name}" if folder else clip.name,
+            "resampled_sampling_rate": target.sample_rate,
+            "resampled_channels": 1,
+            "duration": f"{clip.n_samples / target.sample_rate:.6f}",
+            "original_sampling_rate": entry.converted.sample_rate,
+            "offset": f"{clip.offset_s:.6f}",
+        }
+        for clip in entry.converted.clips
+    ]
+
+
+def _clipping(entry: Entry) -> str:
+    n_clipped = sum(clip.n_clipped for clip in entry.converted.clips)
+    n_samples = sum(clip.n_samples for clip in entry.converted.clips)
+    share = n_clipped / n_samples
+    return f"{n_clipped:,} samples ({share:.2%}) lay beyond full scale and were limited to it" if n_clipped else ""
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    content = as_bytes(table.to_csv(index=False, lineterminator="\n"))
+    write_whole(path, lambda file: file.write(content), ADVICE)
+
+
+def summary(places: Places, outcome: Outcome, target: Target) -> str:
+    """What a user should know of it, in a few lines."""
+    clips = [clip for entry in outcome.entries.values() for clip in entry.converted.clips]
+    hours = sum(clip.n_samples for clip in clips) / target.sample_rate / 3600
+    n_all, n_out = len(outcome.entries), len(outcome.left_out)
+    cut = f" as {len(clips):,} clips" if target.segment_s is not None else ""
+    now = f"{outcome.n_new:,} of them now, in {outcome.seconds:.1f} s"
+    lines = [
+        f"{n_all:,} recordings are prepared{cut} ({hours:.2f} h at {target.sample_rate} Hz), {now}",
+        f"  {printable(places.clips)}/  {printable(places.root / CLIPS_CSV)}",
+    ]
+    notes = [f"{n_out:,} left out"] * bool(n_out)
+    n_clipped = sum(any(clip.n_clipped for clip in entry.converted.clips) for entry in outcome.entries.values())
+    notes += [f"{n_clipped:,} louder than full scale"] * bool(n_clipped)
+    notes += [f"{len(outcome.stale):,} files there that no recording gives"] * bool(outcome.stale)
+    if notes:
+        lines.append(f"{', '.join(notes)}: {printable(places.root / REPORT)} names them")
+    lines += [f"  {printable(name)}: {printable(why)}" for name, why in list(outcome.left_out.items())[:FEW]]
+    lines += [f"  and {n_out - FEW:,} more"] * (n_out > FEW)
+    if n_out > n_all:
+        lines.append("more was left out than prepared: look at the reasons before you train on the rest")
+    grouped = " --group-by xc_id" if target.segment_s is not None else ""
+    lines.append(f"next: python train_panns.py --corpus {printable(places.root)} --run-dir runs/NAME{grouped}")
+    return "\n".join(lines)
