@@ -180,6 +180,8 @@ def _check_file(path: Path) -> None:
         raise _error(path, "is not a file")
     if size_bytes == 0:
         raise _error(path, "is empty (0 bytes)")
+    if not os.access(path, os.R_OK):  # the decoders would say that they don't know the format
+        raise _error(path, "permission denied")
 
 
 def _file_name(path: Path) -> str | bytes:
