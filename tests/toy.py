@@ -9,9 +9,10 @@ import torch
 from catalyst import dl
 from torch.utils.data import DataLoader, Dataset
 
-from aer.callbacks import CheckpointCallback, F1Callback, MAPCallback, UnreadableCallback, ValidationLossCallback
+from aer.callbacks import F1Callback, MAPCallback, UnreadableCallback, ValidationLossCallback
 from aer.engine import Engine, Runner
 from aer.losses import build_loss
+from aer.state import CheckpointCallback
 from aer.steps import BackwardCallback, EpochSeedCallback, LossCallback, OptimizerCallback
 
 N_CLASSES = 3
