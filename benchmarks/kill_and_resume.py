@@ -18,6 +18,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # as the tests do: the scripts are no package
@@ -28,7 +29,7 @@ from test_train import make_corpus  # noqa: E402
 RUN_DIR = "run"  # the same name in a folder of its own for each run: settings and checkpoints have it in them
 # Three steps an epoch, on 12 clips. Momentum, so that the optimizer has a state; with Adam's, Cnn14 would write 1 GB.
 SMALLEST = (
-    "--clip-duration-s 0.64 --mel.window-samples 512 --mel.hop-samples 320 --mel.n-mels 32 --batch-size 4 --epochs 3 "
+    "--clip-duration-s 0.64 --mel.window-samples 512 --mel.hop-samples 320 --mel.n-mels 32 --batch-size 4 "
     '--n-folds 3 --optimizer SGD --optimizer-params {"momentum":0.9} --learning-rate 1e-3 --keep-best 1 --device cpu '
     "--checkpoint-every-steps 2 --mixup.on spectrogram --waveform-augment.gain-db 6"
 )
@@ -45,10 +46,15 @@ class Run:
     differences: list[str] = field(default_factory=list)
 
 
-def start(model: str, workers: int, corpus: Path, folder: Path) -> subprocess.Popen[bytes]:
-    """The script of that model, as a user starts it in `folder`, with its output in `output.txt` there."""
+def start(
+    model: str, workers: int, corpus: Path, folder: Path, epochs: int = 3, **arguments: Any
+) -> subprocess.Popen[bytes]:
+    """The script of that model, as a user starts it in `folder`, with its output in `output.txt` there.
+
+    `arguments`: more for subprocess.Popen.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    options = f"{SMALLEST} {ONLY_OF[model]} --corpus {corpus} --run-dir {RUN_DIR} --workers {workers}"
+    options = f"{SMALLEST} {ONLY_OF[model]} --corpus {corpus} --run-dir {RUN_DIR} --workers {workers} --epochs {epochs}"
     with (folder / "output.txt").open("ab") as output:
         return subprocess.Popen(
             [sys.executable, str(ROOT / f"train_{model}.py"), *options.split()],
@@ -57,6 +63,7 @@ def start(model: str, workers: int, corpus: Path, folder: Path) -> subprocess.Po
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            **arguments,
         )
 
 
