@@ -77,7 +77,7 @@ def told_how_to_go_on(engine: Engine) -> Iterator[None]:
     except RuntimeError as error:
         if not engine.is_ddp or not (isinstance(error, torch.distributed.DistError) or "gloo" in str(error)):
             raise
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split()).split(". ")[0]  # the sentences that follow guess at the cause
         raise AerError(f"{here}another process of the run has ended ({reason}); {advice}") from error
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -169,6 +169,14 @@ def test_a_run_without_any_whole_state_says_what_is_left(tmp_path: Path) -> None
     checkpoint.load(checkpoints / "best.pth")
 
 
+def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
+    toy_train(tmp_path, 1)
+    last = tmp_path / "checkpoints/last.pth"
+    checkpoint.save(last, {**checkpoint.load(last), "processes": 2})
+    with pytest.raises(InputError, match=r"trained by 2 process\(es\), and these are 1: .*--nproc_per_node=2"):
+        toy_train(tmp_path, 2)
+
+
 def test_what_a_killed_run_left_lying_is_cleared_away(tmp_path: Path) -> None:
     toy_train(tmp_path / "whole", 2)
     toy_train(tmp_path / "parts", 2)

@@ -1,8 +1,8 @@
 """What test_survival.py starts under torchrun, and alone: training or measuring on the same clips.
 
-    python two_processes.py train FOLDER BATCH_SIZE       the toy model without dropout, three epochs
-    python two_processes.py evaluate FOLDER BATCH_SIZE    a ResNeSt with its first weights, on FOLDER/../corpus
-    python two_processes.py slowly FOLDER BATCH_SIZE      the toy model with dropout, 14 epochs, 0.1 s or more a step
+    python two_processes.py quickly FOLDER BATCH_SIZE    the toy model without dropout, three epochs; and a ResNeSt
+                                                         with its first weights is measured on FOLDER/../corpus
+    python two_processes.py slowly FOLDER BATCH_SIZE     the toy model with dropout, 6 epochs, 0.3 s or more a step
 
 BATCH_SIZE is per process.
 """
@@ -52,7 +52,7 @@ class Slow(dl.Callback):
 
     def on_batch_end(self, runner: dl.IRunner) -> None:
         if runner.is_train_loader:
-            time.sleep(0.1)
+            time.sleep(0.3)
 
 
 def evaluate(folder: Path, batch_size: int, engine: Engine) -> None:
@@ -64,12 +64,11 @@ def evaluate(folder: Path, batch_size: int, engine: Engine) -> None:
     criterion, output_key = build_loss(settings.loss_func)
     windows = ValidationWindows(corpus.recordings, corpus.classes, settings)
     metrics = [ValidationLossCallback(criterion, output_key), F1Callback(), MAPCallback()]
-    folder.mkdir(exist_ok=True)
     Runner().train(
         engine=engine,
         model=model,
         loaders={"valid": DataLoader(windows, batch_size)},
-        callbacks=[*metrics, Metrics(folder / "metrics.json")],
+        callbacks=[*metrics, Metrics(folder / "resnest.json")],
         loggers={},
     )
 
@@ -79,14 +78,13 @@ def main() -> None:
     engine = Engine(cpu=True)
     torch.set_num_threads(1)
     with told_how_to_go_on(engine):
-        if what == "evaluate":
-            evaluate(folder, batch_size, engine)
-        elif what == "train":
-            torch.manual_seed(1)
+        torch.manual_seed(1)
+        if what == "quickly":
             toy_train(folder, 3, engine=engine, batch_size=batch_size, model=ToyModel(0), within=WithinEpoch(None))
+            evaluate(folder, batch_size, engine)
         else:
             slow = {"engine": engine, "batch_size": batch_size, "within": WithinEpoch(2), "extra": [Slow()]}
-            toy_train(folder, 14, **slow)
+            toy_train(folder, 6, **slow)
 
 
 if __name__ == "__main__":
