@@ -5,6 +5,7 @@ process, step), see `steps.EpochSeedCallback`; the order of the clips from (seed
 and what a worker process draws for a clip from (seed, epoch, recording), see `datasets.TrainClips`.
 """
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def restore(runner: dl.IRunner, state: Mapping[str, Any]) -> None:
             f"{f'torchrun --nproc_per_node={before}' if before > 1 else 'one, without torchrun'}, or start with --fresh"
         )
     runner.engine.unwrap_model(runner.model).load_state_dict(state["model"])
-    runner.optimizer.load_state_dict(state["optimizer"])
+    # a copy: the optimizer would take the tensors as they are, and hold on to the file that they are mapped from
+    runner.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
     for name, scheduler in (runner.scheduler or {}).items():
         scheduler.load_state_dict(state["schedulers"][name])
     if runner.engine.scaler is not None and state["scaler"]:
