@@ -1,24 +1,18 @@
-"""Callbacks that watch a run: exact metrics, checkpoints, unreadable recordings, progress.
+"""Callbacks that watch a run: exact metrics, unreadable recordings, progress.
 
 Each class says what it adds to, or has instead of, Catalyst's own. B windows in a batch, C classes, N recordings.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from catalyst import dl
-from catalyst.core.callback import Callback, CallbackOrder, ICheckpointCallback, IMetricCallback
+from catalyst.core.callback import Callback, CallbackOrder, IMetricCallback
 from tqdm import tqdm
 
-from aer import checkpoint
 from aer.errors import AerError
-from aer.files import link_whole
 from aer.metrics import clip_scores, macro_f1, mean_average_precision
-from aer.runs import write_history
-
-AFTER_ALL_ELSE = CallbackOrder.External + 10  # after schedulers and early stopping, whose state is part of a checkpoint
 
 
 class UnreadableCallback(Callback):  # type: ignore[misc]
@@ -30,6 +24,14 @@ class UnreadableCallback(Callback):  # type: ignore[misc]
         self.names = names
         self.told: set[str] = set()
         self.marks: list[torch.Tensor] = []
+
+    def take_half(self, runner: dl.IRunner) -> torch.Tensor:
+        """The places, in the loader's recordings, of those that could not be read so far."""
+        marks = torch.cat(self.marks)
+        return torch.unique(marks[marks >= 0]).cpu()  # type: ignore[no-any-return]
+
+    def restore_half(self, runner: dl.IRunner, half: torch.Tensor) -> None:
+        self.marks = [half.to(runner.engine.device)]
 
     def on_loader_start(self, runner: dl.IRunner) -> None:
         self.marks = []
@@ -138,96 +140,6 @@ class MAPCallback(_RecordingMetricCallback):
         return mean_average_precision(targets, scores)
 
 
-class CheckpointCallback(ICheckpointCallback):  # type: ignore[misc]
-    """Keeps the weights of the best epochs, `best.pth` and `last.pth`, and goes on from `last.pth` where there is one.
-
-    Catalyst's own writes in place, on every process, lets `best` hold the last weights and forgets the best ones on
-    resume. Here the main process alone writes, each file whole, and `last.pth` comes after what it speaks of: the run
-    can stop at any moment. `best.pth` is another name of the best epoch's file.
-    """
-
-    def __init__(self, run_dir: Path, about: Mapping[str, Any], metric_key: str, keep_best: int):
-        """`about`: plain values that every checkpoint carries (kind of model, classes, settings)."""
-        super().__init__()
-        self.order = AFTER_ALL_ELSE
-        self.run_dir = run_dir
-        self.folder = run_dir / "checkpoints"
-        self.about = dict(about)
-        self.metric_key = metric_key
-        self.keep_best = keep_best
-        self.best: list[dict[str, Any]] = []  # of the kept epochs: epoch, score, file; the best one first
-        self.history: list[dict[str, float]] = []  # a row per epoch
-
-    @property
-    def last_path(self) -> Path:
-        return self.folder / "last.pth"
-
-    @property
-    def best_path(self) -> Path:
-        return self.folder / "best.pth"
-
-    def on_experiment_start(self, runner: dl.IRunner) -> None:
-        if not self.last_path.exists():
-            return
-        state = checkpoint.load(self.last_path)
-        runner.engine.unwrap_model(runner.model).load_state_dict(state["model"])
-        runner.optimizer.load_state_dict(state["optimizer"])
-        for name, scheduler in (runner.scheduler or {}).items():
-            scheduler.load_state_dict(state["schedulers"][name])
-        if runner.engine.scaler is not None and state["scaler"]:
-            runner.engine.scaler.load_state_dict(state["scaler"])
-        runner.epoch_step, runner.batch_step, runner.sample_step = state["steps"]
-        self.best, self.history = state["best"], state["history"]
-        if runner.engine.is_main_process:
-            write_history(self.run_dir, self.history)  # the run may have stopped between checkpoint and log
-            best = (
-                f", best {self.metric_key} {self.best[0]['score']:.4f} in epoch {self.best[0]['epoch']}"
-                if self.best
-                else ""
-            )
-            print(f"going on with {self.run_dir}: {runner.epoch_step} of {runner.num_epochs} epochs are done{best}")
-
-    def on_epoch_end(self, runner: dl.IRunner) -> None:
-        score = runner.epoch_metrics["valid"][self.metric_key]
-        row: dict[str, float] = {"epoch": runner.epoch_step}
-        for loader in runner.loaders:
-            row |= {f"{loader}_{key}": value for key, value in runner.epoch_metrics[loader].items()}
-        self.history.append(row)
-        file = f"epoch_{runner.epoch_step:04d}.pth"
-        # a NaN is never among the best, and of equals the earlier stays
-        ranked = [*self.best, {"epoch": runner.epoch_step, "score": score, "file": file}]
-        sign = 1 if self.metric_key == "loss" else -1
-        ranked = sorted(
-            (entry for entry in ranked if entry["score"] == entry["score"]), key=lambda e: sign * e["score"]
-        )
-        self.best = ranked[: self.keep_best]
-        if runner.engine.is_main_process:
-            self._write(runner, file)
-        runner.engine.wait_for_everyone()
-
-    def _write(self, runner: dl.IRunner, file: str) -> None:
-        weights = runner.engine.unwrap_model(runner.model).state_dict()
-        about = {**self.about, "epoch": runner.epoch_step, "metrics": self.history[-1], "model": weights}
-        if any(entry["file"] == file for entry in self.best):
-            checkpoint.save(self.folder / file, about)
-        if self.best:
-            link_whole(self.folder / self.best[0]["file"], self.best_path, checkpoint.ADVICE)
-        state = {
-            "optimizer": runner.optimizer.state_dict(),
-            "schedulers": {name: scheduler.state_dict() for name, scheduler in (runner.scheduler or {}).items()},
-            "scaler": runner.engine.scaler.state_dict() if runner.engine.scaler is not None else {},
-            "steps": [runner.epoch_step, runner.batch_step, runner.sample_step],
-            "best": self.best,
-            "history": self.history,
-        }
-        checkpoint.save(self.last_path, {**about, **state})
-        write_history(self.run_dir, self.history)
-        kept = {entry["file"] for entry in self.best}
-        for path in self.folder.glob("epoch_*.pth"):  # those of this epoch, and what a killed run left
-            if path.name not in kept:
-                path.unlink()
-
-
 class ProgressCallback(Callback):  # type: ignore[misc]
     """A progress bar per loader, gone when it is done; none where stderr is no terminal.
 
@@ -249,7 +161,8 @@ class ProgressCallback(Callback):  # type: ignore[misc]
         )
 
     def on_batch_end(self, runner: dl.IRunner) -> None:
-        self.bar.update()
+        # not one by one: a loader may begin within its epoch
+        self.bar.update(runner.loader_batch_step // runner.engine.num_processes - self.bar.n)
 
     def on_loader_end(self, runner: dl.IRunner) -> None:
         self.bar.close()

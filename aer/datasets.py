@@ -134,10 +134,16 @@ class EpochSampler(Sampler[int]):
         self.length = length
         self.seed = seed
         self.epoch = 0
+        self.n_done = 0
         self.generator = torch.Generator()
 
     def start_epoch(self, epoch: int) -> None:
         self.epoch = epoch
+        self.n_done = 0
+
+    def start_after(self, n_done: int) -> None:
+        """Leaves out the first indices of this epoch, which a run that goes on has behind it; `len` stays."""
+        self.n_done = n_done
 
     def __len__(self) -> int:
         return self.length
@@ -145,4 +151,4 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         mixed = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)[0]
         self.generator.manual_seed(int(mixed))
-        yield from torch.randperm(self.length, generator=self.generator).tolist()
+        yield from torch.randperm(self.length, generator=self.generator)[self.n_done :].tolist()

@@ -1,13 +1,16 @@
 """Catalyst's engine and supervised runner on today's accelerate: CPU, one GPU, mixed precision, torchrun."""
 
-from collections.abc import Mapping
+import contextlib
+import signal
+from collections.abc import Iterator, Mapping
+from types import FrameType
 from typing import Any
 
 import torch
 from catalyst import dl
 from catalyst.core.engine import Engine as CatalystEngine
 
-from aer.errors import InputError
+from aer.errors import AerError, InputError
 from aer.settings import Settings
 
 
@@ -48,3 +51,33 @@ def build_engine(settings: Settings) -> Engine:
         # accelerate would take it and silently compute in float32
         raise InputError("mixed_precision fp16 needs a GPU, and this run is on the CPU; use bf16 or no")
     return Engine(cpu=device == "cpu", mixed_precision=settings.mixed_precision)
+
+
+class TerminatedError(AerError):
+    """SIGTERM came: from a cluster's queue, or from torchrun when another process of the run has ended."""
+
+    exit_status = 128 + signal.SIGTERM
+
+
+@contextlib.contextmanager
+def told_how_to_go_on(engine: Engine) -> Iterator[None]:
+    """Where another process of the run is lost, or this one is told to end: AerError with what to do.
+
+    Without it the one would end in a traceback of the network library, the other without a word.
+    """
+    here = f"process {engine.process_index + 1} of {engine.num_processes}: " if engine.is_ddp else ""
+    advice = "the same command goes on from the last checkpoint"
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise TerminatedError(f"{here}told to end (SIGTERM); {advice}")
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except RuntimeError as error:
+        if not engine.is_ddp or not (isinstance(error, torch.distributed.DistError) or "gloo" in str(error)):
+            raise
+        reason = " ".join(str(error).split()).split(". ")[0]  # the sentences that follow guess at the cause
+        raise AerError(f"{here}another process of the run has ended ({reason}); {advice}") from error
+    finally:
+        signal.signal(signal.SIGTERM, before)

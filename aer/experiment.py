@@ -1,5 +1,6 @@
 """A run from settings to the best model: corpus, folds, model, loaders, callbacks, and Catalyst's runner."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,9 +13,8 @@ from catalyst import dl
 from catalyst.utils.misc import set_global_seed
 from torch.utils.data import DataLoader, Dataset
 
-from aer import checkpoint
+from aer import checkpoint, lock
 from aer.callbacks import (
-    CheckpointCallback,
     F1Callback,
     MAPCallback,
     ProgressCallback,
@@ -23,16 +23,17 @@ from aer.callbacks import (
 )
 from aer.corpus import Corpus, find_corpus
 from aer.datasets import EpochSampler, TrainClips, ValidationWindows
-from aer.engine import Engine, Runner, build_engine
+from aer.engine import Engine, Runner, build_engine, told_how_to_go_on
 from aer.errors import AerError, InputError
 from aer.folds import Split, describe, folds_csv, left_out_csv, split
-from aer.loggers import EpochLogger
+from aer.loggers import EpochLogger, TensorboardHistory
 from aer.losses import build_loss
 from aer.optim import build_optimizer, build_schedulers
 from aer.plots import plot_history
-from aer.runs import check_may_go_on, choose_run_dir, write_run
+from aer.runs import changes, check_may_go_on, choose_run_dir, write_run
 from aer.sample import make_sample_corpus
 from aer.settings import SAMPLE_CORPUS, AnySettings
+from aer.state import CheckpointCallback
 from aer.steps import BackwardCallback, EpochSeedCallback, LossCallback, MixupCallback, OptimizerCallback
 from aer.text import printable
 
@@ -64,21 +65,26 @@ def train(settings: AnySettings, build_model: BuildModel) -> CheckpointCallback:
     if settings.initial_weights is not None and not goes_on:
         taken = checkpoint.load_initial_weights(settings.initial_weights, learner.model, settings, corpus.classes)
         engine.print(taken)
-    if engine.is_main_process:
-        write_run(run_dir, settings, corpus.classes, folds, left_out_csv(corpus))
-    engine.wait_for_everyone()
-
-    about = {
-        "model_kind": settings.model,
-        "classes": list(corpus.classes),
-        "settings": json.dumps(settings.model_dump(mode="json")),
-    }
-    checkpoints = CheckpointCallback(run_dir, about, settings.main_metric, settings.keep_best)
-    _fit(settings, engine, learner, corpus, parts, checkpoints)
-    if engine.is_main_process:
-        plot_history(run_dir / "metrics.csv", run_dir / "metrics.png")
-        print(_summary(settings, checkpoints, len(parts.valid)))
+    lock_of_main = lock.held(run_dir) if engine.is_main_process else contextlib.nullcontext()
+    with told_how_to_go_on(engine), lock_of_main:
+        if engine.is_main_process:
+            _begin(settings, run_dir, goes_on, corpus, folds)
+        engine.wait_for_everyone()
+        checkpoints = _fit(settings, engine, learner, corpus, parts, run_dir)
+        if engine.is_main_process:
+            plot_history(run_dir / "metrics.csv", run_dir / "metrics.png")
+            print(_summary(settings, checkpoints, len(parts.valid)))
     return checkpoints
+
+
+def _begin(settings: AnySettings, run_dir: Path, goes_on: bool, corpus: Corpus, folds: str) -> None:
+    """Writes what a run's folder holds from the start, once it belongs to this process."""
+    if check_may_go_on(run_dir, settings, folds) != goes_on:
+        raise InputError(f"another process has trained in {run_dir} meanwhile; the same command goes on with its run")
+    if goes_on:
+        for line in changes(run_dir, settings):
+            print(line)
+    write_run(run_dir, settings, corpus.classes, folds, left_out_csv(corpus))
 
 
 def _find_recordings(settings: AnySettings, engine: Engine) -> tuple[Corpus, Split]:
@@ -144,8 +150,8 @@ def _fit(
     learner: Learner,
     corpus: Corpus,
     parts: Split,
-    checkpoints: CheckpointCallback,
-) -> None:
+    run_dir: Path,
+) -> CheckpointCallback:
     """Catalyst's runner with everything that it is given."""
     train_set = TrainClips([corpus.recordings[i] for i in parts.train], corpus.classes, settings)
     valid_set = ValidationWindows([corpus.recordings[i] for i in parts.valid], corpus.classes, settings)
@@ -154,6 +160,17 @@ def _fit(
         "train": [str(recording.path) for recording in train_set.recordings],
         "valid": [str(recording.path) for recording in valid_set.recordings],
     }
+    loss = LossCallback(learner.criterion, learner.output_key)
+    unreadable = UnreadableCallback(names)
+    checkpoints = CheckpointCallback(
+        run_dir,
+        _about(settings, corpus),
+        settings.main_metric,
+        settings.keep_best,
+        settings.checkpoint_every_steps,
+        sampler,
+        {"loss": loss, "unreadable": unreadable},
+    )
     Runner().train(
         engine=engine,
         model=learner.model,
@@ -170,11 +187,11 @@ def _fit(
         callbacks=[
             EpochSeedCallback(settings.seed, [train_set, sampler]),
             *([MixupCallback(settings.mixup.alpha)] if settings.mixup.on != "off" else []),
-            LossCallback(learner.criterion, learner.output_key),
+            loss,
             ValidationLossCallback(learner.criterion, learner.output_key),
             F1Callback(settings.f1_threshold, settings.clip_score),
             MAPCallback(settings.clip_score),
-            UnreadableCallback(names),
+            unreadable,
             BackwardCallback(settings.clip_gradient_norm),
             OptimizerCallback(metric_key="loss"),
             *_scheduler_callbacks(settings, learner.schedulers),
@@ -183,6 +200,16 @@ def _fit(
         ],
         loggers=_loggers(checkpoints) if engine.is_main_process else {},
     )
+    return checkpoints
+
+
+def _about(settings: AnySettings, corpus: Corpus) -> dict[str, Any]:
+    """What every checkpoint says of its model."""
+    return {
+        "model_kind": settings.model,
+        "classes": list(corpus.classes),
+        "settings": json.dumps(settings.model_dump(mode="json")),
+    }
 
 
 def _loader(settings: AnySettings, engine: Engine, dataset: Dataset[Any], **arguments: Any) -> DataLoader[Any]:
@@ -211,8 +238,7 @@ def _scheduler_callbacks(settings: AnySettings, schedulers: Iterable[str]) -> li
 
 
 def _loggers(checkpoints: CheckpointCallback) -> dict[str, Any]:
-    tensorboard = dl.TensorboardLogger(str(checkpoints.run_dir / "tensorboard"))
-    return {"console": EpochLogger(checkpoints), "tensorboard": tensorboard}
+    return {"console": EpochLogger(checkpoints), "tensorboard": TensorboardHistory(checkpoints)}
 
 
 def _summary(settings: AnySettings, checkpoints: CheckpointCallback, n_valid: int) -> str:

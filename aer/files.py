@@ -13,6 +13,12 @@ def beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
+def remove_parts(folder: Path) -> None:
+    """Removes what killed processes left beside the files of a folder."""
+    for part in folder.glob(".*.part"):
+        part.unlink()
+
+
 def write_whole(path: Path, write: Callable[[IO[bytes]], object], advice: str) -> None:
     """Lets `write` fill a file beside `path`, flushes it to the disk and renames it: `path` is old or new, never half.
 

@@ -1,11 +1,12 @@
-"""What a run prints: one line per epoch."""
+"""What a run prints, one line per epoch, and what it shows in TensorBoard."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 from catalyst import dl
 
-from aer.callbacks import CheckpointCallback
+from aer.state import CheckpointCallback
 
 
 class EpochLogger(dl.ConsoleLogger):  # type: ignore[misc]
@@ -32,3 +33,32 @@ class EpochLogger(dl.ConsoleLogger):  # type: ignore[misc]
             f"  macro F1 {row['valid_f1']:.3f}  mAP {row['valid_map']:.3f}"
             f"  lr {row['train_lr']:.1e}  {duration_s:.0f} s{'  best so far' if is_best else ''}"
         )
+
+
+class TensorboardHistory(dl.TensorboardLogger):  # type: ignore[misc]
+    """Catalyst's, fed with the rows of the run's history, which go back to the first epoch also when a run goes on.
+
+    Catalyst's own loses an epoch when the run stops between its checkpoint and its log, and has the epoch twice when it
+    stops between its log and its checkpoint. Here a run that goes on writes all rows anew, in place of the old files.
+    """
+
+    def __init__(self, checkpoints: CheckpointCallback):
+        super().__init__(str(checkpoints.run_dir / "tensorboard"))
+        self.checkpoints = checkpoints
+        self.n_written = 0
+
+    def log_metrics(self, metrics: Any, scope: str, runner: dl.IRunner) -> None:
+        """Nothing yet: the history has its row after the epoch."""
+
+    def flush_log(self) -> None:
+        if self.n_written == 0:
+            for old in Path(self.logdir).glob("*/events.out.tfevents.*"):
+                old.unlink()
+        for row in self.checkpoints.history[self.n_written :]:
+            for key, value in row.items():
+                loader, _, name = key.partition("_")
+                if name:  # all but the epoch's number
+                    self._check_loader_key(loader)
+                    self._log_metrics({name: value}, int(row["epoch"]), loader, "/epoch")
+        self.n_written = len(self.checkpoints.history)
+        super().flush_log()

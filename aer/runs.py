@@ -10,14 +10,14 @@ from typing import IO, Any
 
 import pandas as pd
 
-from aer import __version__, checkpoint
+from aer import __version__, checkpoint, lock
 from aer.errors import AerError, InputError
-from aer.files import write_whole
+from aer.files import remove_parts, write_whole
 from aer.settings import Settings
 from aer.text import as_bytes
 
 # Settings that may change when a run goes on: they leave what was trained so far as it is.
-HARMLESS = ("epochs", "workers", "device", "keep_best", "run_dir", "fresh")
+HARMLESS = ("epochs", "workers", "device", "keep_best", "checkpoint_every_steps", "run_dir", "fresh")
 PACKAGES = ("torch", "catalyst", "accelerate", "torchlibrosa", "resnest", "soundfile", "soxr", "numpy", "scikit-learn")
 
 
@@ -43,10 +43,15 @@ def check_may_go_on(folder: Path, settings: Settings, folds_csv: str) -> bool:
         raise InputError(f"run_dir {folder} is a file; name another --run-dir")
     written = folder / "settings.json"
     if not written.exists():
-        if any(not entry.name.endswith(".part") for entry in _entries(folder)):
+        if any(entry.name != lock.NAME and not entry.name.endswith(".part") for entry in _entries(folder)):
             raise InputError(f"run_dir {folder} holds files that are no run of aer; name another --run-dir")
         return False
-    if not (folder / "checkpoints" / "last.pth").exists():
+    if not checkpoint.is_kept_in(folder / "checkpoints"):
+        if (folder / "metrics.csv").exists():
+            raise InputError(
+                f"{folder} holds a run whose {checkpoint.LAST} and {checkpoint.PREVIOUS} are gone: it can't go on, and "
+                "would be overwritten; --fresh starts a new one beside it"
+            )
         return False  # stopped before its first epoch was done: nothing to lose
     before, now = _flat(json.loads(written.read_text())), _flat(settings.model_dump(mode="json"))
     # OneCycleLR plans its whole course: another number of epochs is another course
@@ -93,17 +98,16 @@ def write_run(folder: Path, settings: Settings, classes: Sequence[str], folds_cs
 
     Each file is whole or absent, and the settings, by which a run is known, come first.
     """
-    versions = {"aer": __version__, "python": platform.python_version()}
-    versions |= {name: metadata.version(name) for name in PACKAGES}
     texts = {
         "settings.json": json.dumps(settings.model_dump(mode="json"), indent=2) + "\n",
         "classes.txt": "".join(f"{name}\n" for name in classes),
         "folds.csv": folds_csv,
         "left_out.csv": left_out_csv,
-        "versions.json": json.dumps(versions, indent=2) + "\n",
+        "versions.json": json.dumps(_versions(), indent=2) + "\n",
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_parts(folder)
         for name, text in texts.items():
             content = as_bytes(text)
             write_whole(folder / name, functools.partial(_write_bytes, content), checkpoint.ADVICE)
@@ -111,6 +115,29 @@ def write_run(folder: Path, settings: Settings, classes: Sequence[str], folds_cs
     except (OSError, AerError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"run_dir {folder} can't be written: {reason}; name another --run-dir") from error
+
+
+def _versions() -> dict[str, str]:
+    own = {"aer": __version__, "python": platform.python_version()}
+    return own | {name: metadata.version(name) for name in PACKAGES}
+
+
+def changes(folder: Path, settings: Settings) -> list[str]:
+    """A line for each harmless setting, and for each package, that has changed since the run was last started."""
+    before, now = json.loads((folder / "settings.json").read_text()), settings.model_dump(mode="json")
+    lines = [
+        f"changed: {name} {before.get(name)} -> {now[name]}"
+        for name in HARMLESS
+        if name not in ("run_dir", "fresh") and before.get(name) != now[name]
+    ]
+    if (folder / "versions.json").exists():
+        was = json.loads((folder / "versions.json").read_text())
+        lines += [
+            f"changed: {name} {was.get(name)} -> {version}; the end may differ in the last digits from that of one go"
+            for name, version in _versions().items()
+            if was.get(name) != version
+        ]
+    return lines
 
 
 def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:

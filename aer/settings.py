@@ -136,6 +136,9 @@ class Settings(_Strict):
     mixed_precision: Literal["no", "fp16", "bf16"] = Field("no", description="fp16 needs a GPU")
     main_metric: MetricName = Field("f1", description="the metric on the validation fold that the best model has")
     keep_best: int = Field(5, ge=1, description="how many of the best checkpoints are kept")
+    checkpoint_every_steps: int | None = Field(
+        None, gt=0, description="write the state after so many steps within an epoch too; none: after each epoch"
+    )
     f1_threshold: float = Field(0.5, gt=0, lt=1, description="score from which a class counts as present in F1")
 
     # Augmentation

@@ -64,7 +64,9 @@ def test_the_best_checkpoints_are_those_of_the_best_epochs(tmp_path: Path) -> No
     ranked = sorted(range(1, 7), key=lambda epoch: losses[epoch - 1])
     assert ranked[0] != 6, "the best epoch should not be the last one, or the test shows little"
     files = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
-    assert files == sorted(["best.pth", "last.pth", *(f"epoch_{epoch:04d}.pth" for epoch in ranked[:2])])
+    assert files == sorted(
+        ["best.pth", "last.pth", "previous.pth", *(f"epoch_{epoch:04d}.pth" for epoch in ranked[:2])]
+    )
     best = checkpoint.load(checkpoints.best_path)
     assert best["epoch"] == ranked[0]
     assert same(best["model"], checkpoint.load(tmp_path / "checkpoints" / f"epoch_{ranked[0]:04d}.pth")["model"])

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 import config
+from aer import lock
 from aer.errors import InputError
-from aer.runs import check_may_go_on, choose_run_dir, write_run
+from aer.runs import changes, check_may_go_on, choose_run_dir, write_run
 from aer.settings import PannsSettings
 
 FOLDS = "path,labels,fold,side\na.wav,x,0,train\n"
@@ -32,8 +33,35 @@ def test_the_same_settings_go_on(tmp_path: Path) -> None:
     assert json.loads((folder / "settings.json").read_text())["seed"] == 444
 
 
+def test_harmless_changes_are_noted(tmp_path: Path) -> None:
+    folder = started(tmp_path / "run")
+    assert changes(folder, settings(folder)) == []
+    other = settings(folder, epochs=9, workers=1, device="cpu", keep_best=1, checkpoint_every_steps=5, fresh=True)
+    assert changes(folder, other) == [
+        "changed: epochs 8 -> 9",
+        "changed: workers 0 -> 1",
+        "changed: device auto -> cpu",
+        "changed: keep_best 2 -> 1",
+        "changed: checkpoint_every_steps None -> 5",
+    ]
+    versions = json.loads((folder / "versions.json").read_text())
+    (folder / "versions.json").write_text(json.dumps(versions | {"torch": "2.0"}))
+    (line,) = changes(folder, settings(folder))
+    assert line.startswith(f"changed: torch 2.0 -> {versions['torch']}; ")
+
+
+def test_a_run_whose_states_are_gone_is_not_overwritten(tmp_path: Path) -> None:
+    folder = started(tmp_path / "run")
+    (folder / "metrics.csv").write_text("epoch\n1\n")
+    (folder / "checkpoints/last.pth").rename(folder / "checkpoints/previous.pth")
+    assert check_may_go_on(folder, settings(folder), FOLDS)
+    (folder / "checkpoints/previous.pth").unlink()
+    with pytest.raises(InputError, match=r"last.pth and previous.pth are gone: .* --fresh"):
+        check_may_go_on(folder, settings(folder), FOLDS)
+
+
 @pytest.mark.parametrize(
-    ("changes", "folds", "message"),
+    ("changed", "folds", "message"),
     [
         ({"seed": 5}, FOLDS, "seed 444 -> 5"),
         ({"mixup": {"on": "waveform"}}, FOLDS, "mixup.on off -> waveform"),
@@ -42,11 +70,11 @@ def test_the_same_settings_go_on(tmp_path: Path) -> None:
     ],
 )
 def test_other_settings_or_data_are_refused(
-    tmp_path: Path, changes: dict[str, object], folds: str, message: str
+    tmp_path: Path, changed: dict[str, object], folds: str, message: str
 ) -> None:
     folder = started(tmp_path / "run")
     with pytest.raises(InputError) as caught:
-        check_may_go_on(folder, settings(folder, **changes), folds)
+        check_may_go_on(folder, settings(folder, **changed), folds)
     assert message in str(caught.value)
     assert "--fresh" in str(caught.value)
 
@@ -69,8 +97,10 @@ def test_a_start_that_was_killed_at_any_file_is_no_obstacle(tmp_path: Path) -> N
         for name in order[:n_written]:
             (folder / name).write_bytes((whole / name).read_bytes())
         (folder / ".settings.json.part").write_text("{ half")
+        (folder / lock.NAME).write_text("process 1 on some machine")
         assert not check_may_go_on(folder, settings(folder), FOLDS)
         write_run(folder, settings(folder), ["x", "y"], FOLDS, "path,reason\n")
+        assert not list(folder.glob(".*.part"))
 
 
 def test_folders_that_are_something_else(tmp_path: Path) -> None:

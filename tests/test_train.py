@@ -93,6 +93,7 @@ def test_a_run_from_class_folders_to_the_best_model(tmp_path: Path, script: str,
     assert "best model:" in again.stdout
     longer = run(script, f"{options} --epochs 3", tmp_path)
     assert longer.returncode == 0, longer.stderr
+    assert "changed: epochs 2 -> 3" in longer.stdout
     assert pd.read_csv(out / "metrics.csv")["epoch"].tolist() == [1, 2, 3]
     other = run(script, f"{options} --learning-rate 0.01", tmp_path)
     assert other.returncode == 2
@@ -182,7 +183,7 @@ def option(text: str) -> Callable[[Path], str]:
         (option("--corpus corpus --run-dir /sys/kernel/aer"), "can't be written"),
         (option("--corpus corpus --run-dir corpus/robin/robin_0.wav"), "is a file"),
         (no_weights_file, "weights.pth"),
-        (no_checkpoint, "weights.pth: can't be read as PyTorch weights"),
+        (no_checkpoint, "weights.pth: damaged: cut short, or no checkpoint of aer"),
         (other_files_in_run_dir, "holds files that are no run of aer"),
     ],
 )

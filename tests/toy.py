@@ -9,9 +9,12 @@ import torch
 from catalyst import dl
 from torch.utils.data import DataLoader, Dataset
 
-from aer.callbacks import CheckpointCallback, F1Callback, MAPCallback, UnreadableCallback, ValidationLossCallback
+from aer.callbacks import F1Callback, MAPCallback, UnreadableCallback, ValidationLossCallback
+from aer.datasets import EpochSampler
 from aer.engine import Engine, Runner
+from aer.loggers import TensorboardHistory
 from aer.losses import build_loss
+from aer.state import CheckpointCallback
 from aer.steps import BackwardCallback, EpochSeedCallback, LossCallback, OptimizerCallback
 
 N_CLASSES = 3
@@ -23,10 +26,10 @@ class ToyModel(torch.nn.Module):
 
     head_prefixes = ("head.",)
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: float = 0.5) -> None:
         super().__init__()
         self.body = torch.nn.Linear(SAMPLES, 8)
-        self.dropout = torch.nn.Dropout(0.5)
+        self.dropout = torch.nn.Dropout(dropout)
         self.head = torch.nn.Linear(8, N_CLASSES)
 
     def forward(
@@ -67,6 +70,16 @@ class ToyWindows(Dataset[dict[str, torch.Tensor]]):
         }
 
 
+class WithinEpoch:
+    """What a run needs to go on within an epoch: how often its state is written, and clips in an order of its own."""
+
+    def __init__(self, every_steps: int | None, workers: int = 0, unreadable: Sequence[int] = ()):
+        self.every_steps = every_steps
+        self.workers = workers
+        self.train_set = ToyWindows(26, seed=5, unreadable=unreadable)
+        self.sampler = EpochSampler(26, seed=3)
+
+
 def toy_train(
     run_dir: Path,
     epochs: int,
@@ -78,6 +91,10 @@ def toy_train(
     metric: str = "loss",
     extra: Sequence[dl.Callback] = (),
     model: torch.nn.Module | None = None,
+    within: WithinEpoch | None = None,
+    engine: Engine | None = None,
+    batch_size: int = 8,
+    scheduler_step: str = "epoch",
 ) -> tuple[CheckpointCallback, torch.nn.Module]:
     """A run of the real loop in `run_dir`, which goes on where there is one."""
     torch.manual_seed(1)
@@ -89,35 +106,49 @@ def toy_train(
         schedulers["main"] = torch.optim.lr_scheduler.CosineAnnealingLR(made, **scheduler_params)
     (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
     about = {"model_kind": "toy", "classes": ["a", "b", "c"], "settings": "{}"}
-    checkpoints = CheckpointCallback(run_dir, about, metric, keep_best=2)
-    train_set = ToyWindows(26, seed=5)
-    valid = valid or ToyWindows(13, seed=5, windows_per_clip=3)
+    part = within or WithinEpoch(None)
     names = {"train": [f"t{i}" for i in range(26)], "valid": [f"v{i}" for i in range(13)]}
+    loss, unreadable = LossCallback(criterion, output_key), UnreadableCallback(names)
+    checkpoints = CheckpointCallback(
+        run_dir, about, metric, 2, part.every_steps, part.sampler, {"loss": loss, "unreadable": unreadable}
+    )
+    sampler = part.sampler if within else None
+    engine = engine or Engine(cpu=True)
     Runner().train(
-        engine=Engine(cpu=True),
+        engine=engine,
         model=model,
         criterion=criterion,
         optimizer=made,
         scheduler=schedulers or None,
         loaders={
-            "train": DataLoader(train_set, batch_size=8, drop_last=True),
-            "valid": DataLoader(valid, batch_size=8),
+            "train": DataLoader(
+                part.train_set,
+                batch_size,
+                drop_last=True,
+                sampler=sampler,
+                num_workers=part.workers,
+                persistent_workers=part.workers > 0,
+                generator=torch.Generator(),
+            ),
+            "valid": DataLoader(valid or ToyWindows(13, seed=5, windows_per_clip=3), batch_size),
         },
         num_epochs=epochs,
         seed=3,
         callbacks=[
-            EpochSeedCallback(3, []),
-            LossCallback(criterion, output_key),
+            EpochSeedCallback(3, [part.sampler]),
+            loss,
             ValidationLossCallback(criterion, output_key),
             F1Callback(),
             MAPCallback(),
-            UnreadableCallback(names),
+            unreadable,
             BackwardCallback(clip_gradient_norm),
             OptimizerCallback(metric_key="loss"),
-            *([dl.SchedulerCallback(scheduler_key="main", mode="epoch")] if schedulers else []),
+            *([dl.SchedulerCallback(scheduler_key="main", mode=scheduler_step)] if schedulers else []),
             *extra,
             checkpoints,
         ],
-        loggers={"console": dl.ConsoleLogger()},
+        loggers={"console": dl.ConsoleLogger(), "tensorboard": TensorboardHistory(checkpoints)}
+        if engine.is_main_process
+        else {},
     )
     return checkpoints, model

@@ -1,0 +1,74 @@
+"""A run's folder belongs to one process at a time.
+
+The operating system holds the lock and lets go of it when the process ends, in whatever way: no lock is ever stale, and
+nobody has to guess. The file stays; what stands in it is only for the message.
+"""
+
+import contextlib
+import errno
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from aer.errors import InputError
+
+NAME = ".lock"
+_HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # what systems say of a lock that another process has
+_FAR = 1 << 30  # Windows lets nobody read locked bytes: the one that is locked lies far behind the text
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Makes the folder where it is missing, and holds its lock.
+
+    Raises InputError, which names process and machine, where another process holds it, and where the folder can't be
+    written.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((folder / NAME).open("a+"))
+            _take(file, folder)
+            _write(file, f"process {os.getpid()} on {socket.gethostname()}\n")
+        except OSError as error:
+            raise InputError(f"run_dir {folder} can't be written: {error.strerror}; name another --run-dir") from error
+        stack.callback(_write, file, "")
+        yield
+
+
+def _take(file: IO[str], folder: Path) -> None:
+    try:
+        _lock(file)
+    except OSError as error:
+        if error.errno in _HELD:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            raise InputError(
+                f"a run is under way in {folder} ({owner}): wait for its end, or name another --run-dir"
+            ) from error
+        # some network file systems have no locks
+        print(f"{folder} can't be locked ({error.strerror}): take care that no other run is started in it")
+
+
+def _write(file: IO[str], text: str) -> None:
+    file.truncate(0)
+    file.write(text)
+    file.flush()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: IO[str]) -> None:
+        file.seek(_FAR)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(file: IO[str]) -> None:
+        # not flock: the worker processes that read audio would inherit it, and outlive a killed run by some seconds
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
