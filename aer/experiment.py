@@ -13,6 +13,7 @@ from catalyst.utils.misc import set_global_seed
 from torch.utils.data import DataLoader, Dataset
 
 from aer import checkpoint
+from aer.blame import Blame
 from aer.callbacks import (
     CheckpointCallback,
     F1Callback,
@@ -25,6 +26,7 @@ from aer.corpus import Corpus, find_corpus
 from aer.datasets import EpochSampler, TrainClips, ValidationWindows
 from aer.engine import Engine, Runner, build_engine
 from aer.errors import AerError, InputError
+from aer.failures import told_in_one_line
 from aer.folds import Split, describe, folds_csv, left_out_csv, split
 from aer.loggers import EpochLogger
 from aer.losses import build_loss
@@ -33,6 +35,7 @@ from aer.plots import plot_history
 from aer.runs import check_may_go_on, choose_run_dir, write_run
 from aer.sample import make_sample_corpus
 from aer.settings import SAMPLE_CORPUS, AnySettings
+from aer.signals import leave_ctrl_c_to_the_parent
 from aer.steps import BackwardCallback, EpochSeedCallback, LossCallback, MixupCallback, OptimizerCallback
 from aer.text import printable
 
@@ -74,7 +77,9 @@ def train(settings: AnySettings, build_model: BuildModel) -> CheckpointCallback:
         "settings": json.dumps(settings.model_dump(mode="json")),
     }
     checkpoints = CheckpointCallback(run_dir, about, settings.main_metric, settings.keep_best)
-    _fit(settings, engine, learner, corpus, parts, checkpoints)
+    runner = Runner()
+    with told_in_one_line(runner, engine, settings, run_dir):
+        _fit(runner, settings, engine, learner, corpus, parts, checkpoints)
     if engine.is_main_process:
         plot_history(run_dir / "metrics.csv", run_dir / "metrics.png")
         print(_summary(settings, checkpoints, len(parts.valid)))
@@ -139,6 +144,7 @@ def _build_learner(
 
 
 def _fit(
+    runner: Runner,
     settings: AnySettings,
     engine: Engine,
     learner: Learner,
@@ -154,7 +160,8 @@ def _fit(
         "train": [str(recording.path) for recording in train_set.recordings],
         "valid": [str(recording.path) for recording in valid_set.recordings],
     }
-    Runner().train(
+    blame = Blame(checkpoints.run_dir, names, settings.learning_rate)
+    runner.train(
         engine=engine,
         model=learner.model,
         criterion=learner.criterion,
@@ -171,12 +178,12 @@ def _fit(
             EpochSeedCallback(settings.seed, [train_set, sampler]),
             *([MixupCallback(settings.mixup.alpha)] if settings.mixup.on != "off" else []),
             LossCallback(learner.criterion, learner.output_key),
-            ValidationLossCallback(learner.criterion, learner.output_key),
+            ValidationLossCallback(learner.criterion, learner.output_key, blame),
             F1Callback(settings.f1_threshold, settings.clip_score),
             MAPCallback(settings.clip_score),
-            UnreadableCallback(names),
-            BackwardCallback(settings.clip_gradient_norm),
-            OptimizerCallback(metric_key="loss"),
+            UnreadableCallback(names, checkpoints.run_dir, settings.max_unreadable_share),
+            BackwardCallback(settings.clip_gradient_norm, blame),
+            OptimizerCallback(blame),
             *_scheduler_callbacks(settings, learner.schedulers),
             ProgressCallback(),
             checkpoints,
@@ -192,6 +199,7 @@ def _loader(settings: AnySettings, engine: Engine, dataset: Dataset[Any], **argu
         num_workers=settings.workers,
         persistent_workers=settings.workers > 0,
         pin_memory=engine.device.type == "cuda",
+        worker_init_fn=leave_ctrl_c_to_the_parent,
         # its own: workers that live on draw their seed once, others every epoch, and the model's draws must not shift
         generator=torch.Generator(),
         **arguments,

@@ -14,9 +14,10 @@ from aer import __version__, checkpoint
 from aer.errors import AerError, InputError
 from aer.files import write_whole
 from aer.settings import Settings
+from aer.text import printable
 
 # Settings that may change when a run goes on: they leave what was trained so far as it is.
-HARMLESS = ("epochs", "workers", "device", "keep_best", "run_dir", "fresh")
+HARMLESS = ("epochs", "workers", "device", "keep_best", "max_unreadable_share", "run_dir", "fresh")
 PACKAGES = ("torch", "catalyst", "accelerate", "torchlibrosa", "resnest", "soundfile", "soxr", "numpy", "scikit-learn")
 
 
@@ -101,7 +102,7 @@ def write_run(folder: Path, settings: Settings, classes: Sequence[str], folds_cs
     versions |= {name: metadata.version(name) for name in PACKAGES}
     texts = {
         "settings.json": json.dumps(settings.model_dump(mode="json"), indent=2) + "\n",
-        "classes.txt": "".join(f"{name}\n" for name in classes),
+        "classes.txt": "".join(f"{printable(name)}\n" for name in classes),
         "folds.csv": folds_csv,
         "left_out.csv": left_out_csv,
         "versions.json": json.dumps(versions, indent=2) + "\n",

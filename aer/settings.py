@@ -136,6 +136,9 @@ class Settings(_Strict):
     mixed_precision: Literal["no", "fp16", "bf16"] = Field("no", description="fp16 needs a GPU")
     main_metric: MetricName = Field("f1", description="the metric on the validation fold that the best model has")
     keep_best: int = Field(5, ge=1, description="how many of the best checkpoints are kept")
+    max_unreadable_share: float = Field(
+        0.05, ge=0, le=1, description="share of recordings that may turn out unreadable before the run stops (1: any)"
+    )
     f1_threshold: float = Field(0.5, gt=0, lt=1, description="score from which a class counts as present in F1")
 
     # Augmentation

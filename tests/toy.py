@@ -9,6 +9,7 @@ import torch
 from catalyst import dl
 from torch.utils.data import DataLoader, Dataset
 
+from aer.blame import Blame
 from aer.callbacks import CheckpointCallback, F1Callback, MAPCallback, UnreadableCallback, ValidationLossCallback
 from aer.engine import Engine, Runner
 from aer.losses import build_loss
@@ -64,6 +65,7 @@ class ToyWindows(Dataset[dict[str, torch.Tensor]]):
             "targets": torch.from_numpy(self.targets[index]),
             "clip": torch.tensor(self.clips[index]),
             "unreadable": torch.tensor(self.unreadable[index]),
+            "reason": "a reason" if self.unreadable[index] >= 0 else "",
         }
 
 
@@ -78,6 +80,8 @@ def toy_train(
     metric: str = "loss",
     extra: Sequence[dl.Callback] = (),
     model: torch.nn.Module | None = None,
+    engine: Engine | None = None,
+    max_unreadable_share: float = 1.0,
 ) -> tuple[CheckpointCallback, torch.nn.Module]:
     """A run of the real loop in `run_dir`, which goes on where there is one."""
     torch.manual_seed(1)
@@ -93,8 +97,9 @@ def toy_train(
     train_set = ToyWindows(26, seed=5)
     valid = valid or ToyWindows(13, seed=5, windows_per_clip=3)
     names = {"train": [f"t{i}" for i in range(26)], "valid": [f"v{i}" for i in range(13)]}
+    blame = Blame(run_dir, names, learning_rate)
     Runner().train(
-        engine=Engine(cpu=True),
+        engine=engine or Engine(cpu=True),
         model=model,
         criterion=criterion,
         optimizer=made,
@@ -108,12 +113,12 @@ def toy_train(
         callbacks=[
             EpochSeedCallback(3, []),
             LossCallback(criterion, output_key),
-            ValidationLossCallback(criterion, output_key),
+            ValidationLossCallback(criterion, output_key, blame),
             F1Callback(),
             MAPCallback(),
-            UnreadableCallback(names),
-            BackwardCallback(clip_gradient_norm),
-            OptimizerCallback(metric_key="loss"),
+            UnreadableCallback(names, run_dir, max_unreadable_share),
+            BackwardCallback(clip_gradient_norm, blame),
+            OptimizerCallback(blame),
             *([dl.SchedulerCallback(scheduler_key="main", mode="epoch")] if schedulers else []),
             *extra,
             checkpoints,
