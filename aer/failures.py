@@ -21,7 +21,7 @@ from aer.signals import continue_command
 _NO_MEMORY = re.compile(
     r"out of memory|(can't|cannot|unable to) allocate|not enough memory|ALLOC_FAILED|bad_alloc", re.IGNORECASE
 )
-_LOST_WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (.+)", re.DOTALL)
+_LOST_WORKER = re.compile(r"DataLoader worker \(pid(\(s\))? [\d, ]+\)")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -44,15 +44,13 @@ def memory_advice(batch_size: int, workers: int, goes_on: bool) -> str:
 
 def lost_worker(error: BaseException) -> str | None:
     """How a loader's worker process ended, if that is what the error says: "killed by SIGKILL"."""
-    found = _LOST_WORKER.search(str(error))
-    if found is None or not isinstance(error, RuntimeError):
+    if not isinstance(error, RuntimeError) or not _LOST_WORKER.search(str(error)):
         return None
-    how = found[1]
+    told = f"{error} {error.__cause__ or ''}"  # the handler of SIGCHLD, which knows how, may have been the first
     for number in signal.Signals:
-        text = signal.strsignal(number)
-        if text and f"killed by signal: {text}" in how:
+        if f"killed by signal: {signal.strsignal(number)}." in told:
             return f"killed by {number.name}"
-    code = re.search(r"exit code (\d+)", how)
+    code = re.search(r"exit code (\d+)", told)
     return f"ended with exit status {code[1]}" if code else "ended unexpectedly"
 
 
