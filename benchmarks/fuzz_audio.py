@@ -166,20 +166,24 @@ def reader() -> None:
         print(json.dumps(read_as_a_run_does(path)), flush=True)
 
 
+READER = (sys.executable, __file__, "--reader")
+
+
 class Watched:
     """A reader that is started anew when it has crashed or was stopped."""
 
-    def __init__(self, sound: Path, noise: IO[bytes]):
+    def __init__(self, sound: Path, noise: IO[bytes], command: Sequence[str] = READER):
         """`noise`: an open file for what the readers write to stderr."""
         self.environment = {**os.environ, "FUZZ_SOUND": str(sound), "OMP_NUM_THREADS": "1"}
         self.process: subprocess.Popen[bytes] | None = None
         self.noise = noise
+        self.command = command
 
     def ask(self, path: Path, limit_s: float) -> tuple[dict[str, str], float]:
         """The reader's answer and how long it took."""
         if self.process is None:
             self.process = subprocess.Popen(
-                [sys.executable, __file__, "--reader"],
+                self.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self.noise,
