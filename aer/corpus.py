@@ -168,8 +168,8 @@ def _inside(base: Path, names: Iterable[str], csv: Path) -> list[Path]:
     root = os.path.realpath(base)
     paths = []
     for name in names:
-        real = os.path.realpath(base / name)
-        if not name.strip() or not real.startswith(root.rstrip(os.sep) + os.sep):
+        real = os.path.realpath(base / name.replace("\0", ""))
+        if not name.strip() or "\0" in name or not real.startswith(root.rstrip(os.sep) + os.sep):
             raise InputError(f"csv {csv} lists {printable(name)!r}, which is not below {base}")
         paths.append(base / name)
     return paths
@@ -180,9 +180,13 @@ def _check_files(listed: Sequence[_Listed], csv: Path) -> None:
     repeated = [entry.path for entry in listed if counts[os.path.realpath(entry.path)] > 1]
     if repeated:
         raise InputError(f"csv {csv} has {len(repeated)} rows for files that other rows list too: {_some(repeated)}")
-    missing = [entry.path for entry in listed if not entry.path.is_file()]
+    missing = [entry.path for entry in listed if not os.path.isfile(entry.path)]  # noqa: PTH113  # pathlib raises
     if missing:
-        raise InputError(f"csv {csv} lists {len(missing)} of {len(listed)} files that are not there: {_some(missing)}")
+        windows = os.sep == "/" and any("\\" in str(path) for path in missing)
+        raise InputError(
+            f"csv {csv} lists {len(missing)} of {len(listed)} files that are not there: {_some(missing)}"
+            f"{'; write / for each backslash' if windows else ''}"
+        )
 
 
 def _some(paths: Sequence[Path]) -> str:

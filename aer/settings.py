@@ -14,6 +14,7 @@ import tyro
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aer.errors import InputError
+from aer.text import printable
 
 SAMPLE_CORPUS = Path("datasets/sample")  # the one corpus that is made when it is missing
 SAMPLE_SEED = 444  # of that corpus
@@ -219,7 +220,7 @@ OneKind = TypeVar("OneKind", bound=Settings)
 def near_matches(name: str, known: Iterable[str]) -> str:
     """ " (did you mean X?)" for a misspelt name, or nothing where no known name is near."""
     lower = {candidate.lower(): candidate for candidate in known}
-    near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3)]
+    near = [printable(lower[match]) for match in difflib.get_close_matches(name.lower(), lower, n=3)]
     return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 

@@ -172,13 +172,21 @@ def test_a_gradient_that_is_no_number_ends_the_run_before_the_step(tmp_path: Pat
 def test_a_validation_loss_that_is_no_number_names_the_recording_and_leaves_the_checkpoint(tmp_path: Path) -> None:
     toy_train(tmp_path, epochs=2)
     valid = ToyWindows(13, seed=5, windows_per_clip=3)
-    valid.waveforms[3 * 4 + 1] = 1e38  # a window of clip 4: its outputs overflow
+    valid.waveforms[3 * 4 + 1] = np.inf  # a window of clip 4
     with pytest.raises(
         AerError, match=r"validation loss is (nan|inf) in epoch 3, step 5 of validation, on v4; "
     ) as caught:
         toy_train(tmp_path, epochs=3, valid=valid)
     assert f"the last good checkpoint is {tmp_path / 'checkpoints/last.pth'} (epoch 2)" in str(caught.value)
     assert checkpoint.load(tmp_path / "checkpoints/last.pth")["epoch"] == 2
+
+
+class LoudModel(ToyModel):
+    """Its gradients are large."""
+
+    def forward(self, waveform: torch.Tensor) -> dict[str, torch.Tensor]:
+        logits = 64 * super().forward(waveform)["logits"]
+        return {"logits": logits, "clipwise_output": logits.sigmoid()}
 
 
 class ScalingEngine(Engine):
@@ -190,8 +198,9 @@ class ScalingEngine(Engine):
 
 
 def test_steps_that_fp16_leaves_out_are_counted(tmp_path: Path) -> None:
-    # float32 overflows at 3e38: a few halvings lead out of it
-    checkpoints, model = toy_train(tmp_path, epochs=4, engine=ScalingEngine(2.0**131), optimizer="SGD")
+    # float32 overflows from 2^128 on: a few halvings lead out of it
+    arguments: dict[str, Any] = {"engine": ScalingEngine(2.0**127), "optimizer": "SGD", "learning_rate": 1e-4}
+    checkpoints, model = toy_train(tmp_path, epochs=4, model=LoudModel(), **arguments)
     skipped = [row["train_skipped_steps"] for row in checkpoints.history]
     assert skipped[0] == 3, "all of the first epoch"
     assert 3 < sum(skipped) < 12
