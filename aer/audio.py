@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import audioread
 import numpy as np
@@ -22,6 +23,7 @@ import soundfile
 import soxr
 
 from aer.errors import AudioError
+from aer.quiet import quiet_stderr
 from aer.text import printable
 
 Waveform = npt.NDArray[np.float32]
@@ -34,6 +36,9 @@ UNKNOWN_BYTES = 0x7FFF0000  # sizes from here on in a WAV header stand for "writ
 SLACK_BYTES = 64  # the classic mistake, a size that counts the header too, is not a truncation
 MP3_SLACK = 0.005  # relative: the length of an MP3 without a Xing header is estimated from its bit rate
 MP3_SLACK_SAMPLES = 2 * 1152
+RATES_HZ = (100, 10_000_000)  # from elephants to hydrophones; beyond, the header is damaged
+SPARSE = 100  # samples of all channels per byte of the file, from which a header's length is checked at its end
+LOUDEST = 2.0**31  # full scale is 1; 32-bit integers that were stored as floats reach this
 FFMPEG_SLACK_S = 0.2  # audioread gives durations to a tenth of a second
 _DECLARED_SIZE = re.compile(r"^\s*(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
 
@@ -56,6 +61,24 @@ class _UnknownLengthError(Exception):
     """A stream (FLAC from a pipe) that soundfile can't read, as it seeks after each block."""
 
 
+class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]
+    """soundfile's, without the notes on damaged MP3s that libmpg123 prints past libsndfile."""
+
+    def __init__(self, path: Path):
+        with quiet_stderr():
+            super().__init__(_file_name(path))
+        self.is_mp3 = str(self.subtype).startswith("MPEG")
+
+    def seek(self, frames: int, whence: int = 0) -> int:
+        with quiet_stderr() if self.is_mp3 else contextlib.nullcontext():
+            return int(super().seek(frames, whence))
+
+    def read(self, frames: int = -1, **arguments: Any) -> Waveform:
+        with quiet_stderr() if self.is_mp3 else contextlib.nullcontext():
+            samples: Waveform = super().read(frames, **arguments)
+            return samples
+
+
 @dataclass(frozen=True)
 class _Span:
     """The samples to decode for a crop, and where the crop lies in them once they are resampled."""
@@ -70,7 +93,7 @@ def probe(path: Path) -> AudioInfo:
     """Read the header of `path`. Raises `AudioError` where there is none, or where it promises more than there is."""
     _check_file(path)
     try:
-        with soundfile.SoundFile(_file_name(path)) as file:
+        with _SoundFile(path) as file:
             return _soundfile_info(path, file)
     except (soundfile.LibsndfileError, _UnknownLengthError) as error:
         with _audioread_errors(path, error), _open_audioread(path) as opened:
@@ -82,7 +105,7 @@ def read_crop(path: Path, start_s: float, duration_s: float | None, sample_rate:
 
     Gives round(duration_s * sample_rate) samples, or what there is where the recording ends earlier, and equals that
     slice of the whole recording resampled. Raises `AudioError` (file and reason) for a file that is missing, empty, not
-    audio or cut short, for NaN or infinity in the crop, and for a crop that starts after the end.
+    audio or cut short, for NaN, infinity or absurd values in the crop, and for a crop that starts after the end.
     """
     if start_s < 0 or (duration_s is not None and round(duration_s * sample_rate) < 1):
         raise ValueError(f"not a crop: start_s {start_s}, duration_s {duration_s}")
@@ -94,7 +117,7 @@ def read_crop(path: Path, start_s: float, duration_s: float | None, sample_rate:
 
     _check_file(path)
     try:
-        with soundfile.SoundFile(_file_name(path)) as file:
+        with _SoundFile(path) as file:
             info = _soundfile_info(path, file)
             span = span_of(info)
             decoded = _read_soundfile(path, file, info, span)
@@ -103,8 +126,7 @@ def read_crop(path: Path, start_s: float, duration_s: float | None, sample_rate:
             info = _audioread_info(path, opened)
             span = span_of(info)
             decoded = _joined(_audioread_blocks(path, opened, info, span, error))
-    if not np.isfinite(decoded).all():
-        raise _error(path, "has samples that are NaN or infinite")
+    _check_values(path, decoded)
     if info.sample_rate != sample_rate:
         decoded = soxr.resample(decoded, info.sample_rate, sample_rate, quality="VHQ")
     stop = None if span.n_out is None else span.skip_out + span.n_out
@@ -124,7 +146,7 @@ def open_stream(path: Path) -> Iterator[tuple[AudioInfo, Iterator[Waveform]]]:
     _check_file(path)
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(soundfile.SoundFile(_file_name(path)))
+            file = stack.enter_context(_SoundFile(path))
             info = _soundfile_info(path, file)
             blocks = _soundfile_blocks(path, file, info, 0, info.n_samples)
         except (soundfile.LibsndfileError, _UnknownLengthError) as error:
@@ -132,13 +154,12 @@ def open_stream(path: Path) -> Iterator[tuple[AudioInfo, Iterator[Waveform]]]:
                 opened = stack.enter_context(_open_audioread(path))
                 info = _audioread_info(path, opened)
             blocks = _audioread_blocks(path, opened, info, _Span(0, None, 0, None), error)
-        yield info, _finite(path, blocks)
+        yield info, _checked(path, blocks)
 
 
-def _finite(path: Path, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
+def _checked(path: Path, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
     for block in blocks:
-        if not np.isfinite(block).all():
-            raise _error(path, "has samples that are NaN or infinite")
+        _check_values(path, block)
         yield block
 
 
@@ -164,6 +185,14 @@ def _span(rate_in: int, start_s: float, duration_s: float | None, rate_out: int)
     n_out = round(duration_s * rate_out)
     stop = -(-(first_out + n_out) * rate_in // rate_out) + margin
     return _Span(steps * step_in, stop, skip_out, n_out)
+
+
+def _check_values(path: Path, samples: Waveform) -> None:
+    peak = float(np.abs(samples).max(initial=0))
+    if not math.isfinite(peak):
+        raise _error(path, "has samples that are NaN or infinite")
+    if peak > LOUDEST:  # its square would overflow in a spectrogram
+        raise _error(path, f"has samples of {peak:.1e}, where full scale is 1")
 
 
 def _error(path: Path, reason: str) -> AudioError:
@@ -199,7 +228,32 @@ def _soundfile_info(path: Path, file: soundfile.SoundFile) -> AudioInfo:
         raise _UnknownLengthError("its header gives no length")
     if n_samples <= 0:
         raise _error(path, "has no samples")
-    return AudioInfo(int(file.samplerate), int(file.channels), n_samples)
+    info = AudioInfo(_checked_rate(path, int(file.samplerate)), int(file.channels), n_samples)
+    if _is_sparse(path, info):
+        _check_end(path, file, n_samples)
+    return info
+
+
+def _checked_rate(path: Path, rate: int) -> int:
+    if not RATES_HZ[0] <= rate <= RATES_HZ[1]:
+        raise _error(path, f"its header gives a sample rate of {rate} Hz, which no recording has")
+    return rate
+
+
+def _is_sparse(path: Path, info: AudioInfo) -> bool:
+    """True for silence, and for headers that promise years, which would cost as many windows."""
+    return info.n_samples * info.channels > SPARSE * path.stat().st_size
+
+
+def _check_end(path: Path, file: soundfile.SoundFile, n_samples: int) -> None:
+    try:
+        file.seek(n_samples - 1)
+        there = len(file.read(1, dtype="float32"))
+        file.seek(0)
+    except soundfile.LibsndfileError:
+        there = 0
+    if not there:
+        raise _error(path, f"cut short or damaged: its header promises {n_samples} samples, the last is not there")
 
 
 def _soundfile_blocks(
@@ -273,8 +327,9 @@ def _audioread_info(path: Path, file: audioread.AudioFile) -> AudioInfo:
     rate, channels = int(file.samplerate), int(file.channels)
     if rate <= 0 or channels <= 0:
         raise _error(path, "has no audio that ffmpeg can read")
-    n_samples = round(file.duration * rate)
-    if n_samples == 0:  # the header doesn't say
+    info = AudioInfo(_checked_rate(path, rate), channels, round(file.duration * rate))
+    n_samples = info.n_samples
+    if n_samples == 0 or _is_sparse(path, info):  # the header doesn't say, or may not be true
         with _open_audioread(path) as counted:
             n_samples = sum(len(block) for block in counted) // (2 * channels)
     if n_samples == 0:

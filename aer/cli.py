@@ -20,21 +20,21 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 from pydantic import BaseModel, ValidationError
 
-from aer.errors import AerError, InputError, InterruptedWorkError
+from aer.errors import AerError, InputError, StoppedError, stopped_status
 from aer.settings import SAMPLE_CORPUS, SAMPLE_SEED, Settings, near_matches
+from aer.signals import sigterm_as_interrupt
 
 OneKind = TypeVar("OneKind", bound=Settings)
-
-INTERRUPTED = 130  # the exit status that shells give a command stopped by Ctrl-C
 
 
 def run_command(work: Callable[[], None]) -> int:
     """Does the work and returns the exit status: 0, or that of the `AerError`, told in one line on stderr."""
     try:
-        work()
-    except InterruptedWorkError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return error.exit_status
+        with sigterm_as_interrupt():
+            work()
+    except StoppedError as stopped:
+        _say_stopped(str(stopped))
+        return stopped.exit_status
     except AerError as error:
         # a loader's worker process puts its traceback before the message
         message = str(error).strip().splitlines()[-1]
@@ -43,10 +43,15 @@ def run_command(work: Callable[[], None]) -> int:
     except BrokenPipeError:  # `--help | head`: who read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
         return 1
-    except KeyboardInterrupt:
-        print("\nstopped; the same command (without --fresh) goes on after the last whole epoch", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as cause:
+        _say_stopped("the same command starts again")
+        return stopped_status(cause)
     return 0
+
+
+def _say_stopped(how_to_go_on: str) -> None:
+    # the terminal has put ^C where the cursor was
+    print(f"{chr(10) if sys.stderr.isatty() else ''}stopped; {how_to_go_on}", file=sys.stderr)
 
 
 def read_settings(kind: type[OneKind], name: str, default_config: Path, argv: Sequence[str] | None = None) -> OneKind:

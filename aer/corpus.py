@@ -142,9 +142,13 @@ def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:
     rows = zip(inside(base, paths, csv), labels, groups, strict=True)
     listed = [_Listed(path, names, group) for path, names, group in rows]
     check_distinct([entry.path for entry in listed], csv)
-    missing = [entry.path for entry in listed if not entry.path.is_file()]
+    missing = [entry.path for entry in listed if not os.path.isfile(entry.path)]  # noqa: PTH113  # pathlib raises
     if missing:
-        raise InputError(f"csv {csv} lists {len(missing)} of {len(listed)} files that are not there: {_some(missing)}")
+        windows = os.sep == "/" and any("\\" in str(path) for path in missing)
+        raise InputError(
+            f"csv {csv} lists {len(missing)} of {len(listed)} files that are not there: {_some(missing)}"
+            f"{'; write / for each backslash' if windows else ''}"
+        )
     return listed
 
 
@@ -181,8 +185,8 @@ def inside(base: Path, names: Iterable[str], csv: Path) -> list[Path]:
     root = os.path.realpath(base)
     paths = []
     for name in names:
-        real = os.path.realpath(base / name)
-        if not name.strip() or not real.startswith(root.rstrip(os.sep) + os.sep):
+        real = os.path.realpath(base / name.replace("\0", ""))
+        if not name.strip() or "\0" in name or not real.startswith(root.rstrip(os.sep) + os.sep):
             raise InputError(f"csv {csv} lists {printable(name)!r}, which is not below {base}")
         paths.append(base / name)
     return paths

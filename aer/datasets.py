@@ -4,9 +4,11 @@ waveform    (S,) float32
 targets     (C,) float32, 1 for each class in the recording
 clip        ()   int64, the recording's place in `recordings`
 unreadable  ()   int64, the place of a recording that could not be read, or -1
+reason      text, why it could not be read, or ""
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +33,7 @@ def multi_hot(recordings: Sequence[Recording], classes: Sequence[str]) -> Tensor
     return targets
 
 
-class _Recordings(Dataset[dict[str, Tensor]]):
+class _Recordings(Dataset[dict[str, Any]]):
     def __init__(self, recordings: Sequence[Recording], classes: Sequence[str], settings: Settings):
         self.recordings = list(recordings)
         self.targets = multi_hot(recordings, classes)
@@ -49,12 +51,13 @@ class _Recordings(Dataset[dict[str, Tensor]]):
         own_samples = round(recording.duration_s * recording.sample_rate)
         return own_samples * self.sample_rate // recording.sample_rate
 
-    def _item(self, index: int, waveform: Waveform, unreadable: int) -> dict[str, Tensor]:
+    def _item(self, index: int, waveform: Waveform, unreadable: int = READABLE, reason: str = "") -> dict[str, Any]:
         return {
             "waveform": torch.from_numpy(waveform),
             "targets": self.targets[index],
             "clip": torch.tensor(index),
             "unreadable": torch.tensor(unreadable),
+            "reason": reason,
         }
 
 
@@ -77,15 +80,15 @@ class TrainClips(_Recordings):
     def __len__(self) -> int:
         return len(self.recordings)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         random = np.random.default_rng([self.seed, int(self.epoch), index])
         try:
-            return self._item(index, self._crop(index, random), READABLE)
+            return self._item(index, self._crop(index, random))
         except AudioError as error:
             reason = error
         for other in random.permutation(len(self.recordings)).tolist():
             try:
-                return self._item(other, self._crop(other, random), unreadable=index)
+                return self._item(other, self._crop(other, random), index, str(reason))
             except AudioError:
                 continue  # it is named when its own turn comes
         raise AudioError(f"none of the {len(self.recordings)} recordings to train on can be read; {reason}") from reason
@@ -118,13 +121,13 @@ class ValidationWindows(_Recordings):
     def __len__(self) -> int:
         return len(self.windows)
 
-    def __getitem__(self, number: int) -> dict[str, Tensor]:
+    def __getitem__(self, number: int) -> dict[str, Any]:
         index, start = self.windows[number]
         try:
             crop = self._read(index, start)
-        except AudioError:
-            return self._item(index, np.zeros(self.clip_samples, dtype=np.float32), unreadable=index)
-        return self._item(index, place(crop, self.clip_samples, (self.clip_samples - len(crop)) // 2), READABLE)
+        except AudioError as error:
+            return self._item(index, np.zeros(self.clip_samples, dtype=np.float32), index, str(error))
+        return self._item(index, place(crop, self.clip_samples, (self.clip_samples - len(crop)) // 2))
 
 
 class EpochSampler(Sampler[int]):

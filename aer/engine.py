@@ -1,9 +1,7 @@
 """Catalyst's engine and supervised runner on today's accelerate: CPU, one GPU, mixed precision, torchrun."""
 
 import contextlib
-import signal
 from collections.abc import Iterator, Mapping
-from types import FrameType
 from typing import Any
 
 import torch
@@ -53,31 +51,16 @@ def build_engine(settings: Settings) -> Engine:
     return Engine(cpu=device == "cpu", mixed_precision=settings.mixed_precision)
 
 
-class TerminatedError(AerError):
-    """SIGTERM came: from a cluster's queue, or from torchrun when another process of the run has ended."""
-
-    exit_status = 128 + signal.SIGTERM
-
-
 @contextlib.contextmanager
 def told_how_to_go_on(engine: Engine) -> Iterator[None]:
-    """Where another process of the run is lost, or this one is told to end: AerError with what to do.
-
-    Without it the one would end in a traceback of the network library, the other without a word.
-    """
-    here = f"process {engine.process_index + 1} of {engine.num_processes}: " if engine.is_ddp else ""
-    advice = "the same command goes on from the last checkpoint"
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise TerminatedError(f"{here}told to end (SIGTERM); {advice}")
-
-    before = signal.signal(signal.SIGTERM, end)
+    """Where another process of the run is lost: AerError with what to do, not the network library's traceback."""
     try:
         yield
     except RuntimeError as error:
         if not engine.is_ddp or not (isinstance(error, torch.distributed.DistError) or "gloo" in str(error)):
             raise
         reason = " ".join(str(error).split()).split(". ")[0]  # the sentences that follow guess at the cause
-        raise AerError(f"{here}another process of the run has ended ({reason}); {advice}") from error
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        raise AerError(
+            f"process {engine.process_index + 1} of {engine.num_processes}: another process of the run has ended "
+            f"({reason}); the same command goes on from the last checkpoint"
+        ) from error

@@ -1,5 +1,7 @@
 """The errors that users meet. Everything else that is raised is a bug and shows its traceback."""
 
+import signal
+
 
 class AerError(Exception):
     """Work that failed: one line that says what, where and what to do. Exit status 1."""
@@ -17,7 +19,18 @@ class AudioError(AerError):
     """A recording that can't be read. `str(error)` names the file and the reason."""
 
 
-class InterruptedWorkError(AerError):
-    """Work that Ctrl-C ended, after it was left so that it can go on. Exit status 130, as shells give it."""
+class SigtermError(KeyboardInterrupt):
+    """SIGTERM, as a cluster's queue sends it. Whatever lets Ctrl-C through lets this through."""
 
-    exit_status = 130
+
+class StoppedError(AerError):
+    """A run that Ctrl-C or SIGTERM ended: how to go on. The exit status is the one that shells give for the signal."""
+
+    def __init__(self, message: str, cause: KeyboardInterrupt):
+        super().__init__(message)
+        self.exit_status = stopped_status(cause)
+
+
+def stopped_status(cause: KeyboardInterrupt) -> int:
+    """130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + (signal.SIGTERM if isinstance(cause, SigtermError) else signal.SIGINT)

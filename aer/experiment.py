@@ -14,6 +14,7 @@ from catalyst.utils.misc import set_global_seed
 from torch.utils.data import DataLoader, Dataset
 
 from aer import checkpoint, lock
+from aer.blame import Blame
 from aer.callbacks import (
     F1Callback,
     MAPCallback,
@@ -25,6 +26,7 @@ from aer.corpus import Corpus, find_corpus
 from aer.datasets import EpochSampler, TrainClips, ValidationWindows
 from aer.engine import Engine, Runner, build_engine, told_how_to_go_on
 from aer.errors import AerError, InputError
+from aer.failures import told_in_one_line
 from aer.folds import Split, describe, folds_csv, left_out_csv, split
 from aer.loggers import EpochLogger, TensorboardHistory
 from aer.losses import build_loss
@@ -33,6 +35,7 @@ from aer.plots import plot_history
 from aer.runs import changes, check_may_go_on, choose_run_dir, write_run
 from aer.sample import make_sample_corpus
 from aer.settings import SAMPLE_CORPUS, AnySettings
+from aer.signals import leave_ctrl_c_to_the_parent
 from aer.state import CheckpointCallback
 from aer.steps import BackwardCallback, EpochSeedCallback, LossCallback, MixupCallback, OptimizerCallback
 from aer.text import printable
@@ -66,11 +69,12 @@ def train(settings: AnySettings, build_model: BuildModel) -> CheckpointCallback:
         taken = checkpoint.load_initial_weights(settings.initial_weights, learner.model, settings, corpus.classes)
         engine.print(taken)
     lock_of_main = lock.held(run_dir) if engine.is_main_process else contextlib.nullcontext()
-    with told_how_to_go_on(engine), lock_of_main:
+    runner = Runner()
+    with told_in_one_line(runner, engine, settings, run_dir), told_how_to_go_on(engine), lock_of_main:
         if engine.is_main_process:
             _begin(settings, run_dir, goes_on, corpus, folds)
         engine.wait_for_everyone()
-        checkpoints = _fit(settings, engine, learner, corpus, parts, run_dir)
+        checkpoints = _fit(runner, settings, engine, learner, corpus, parts, run_dir)
         if engine.is_main_process:
             plot_history(run_dir / "metrics.csv", run_dir / "metrics.png")
             print(_summary(settings, checkpoints, len(parts.valid)))
@@ -145,6 +149,7 @@ def _build_learner(
 
 
 def _fit(
+    runner: Runner,
     settings: AnySettings,
     engine: Engine,
     learner: Learner,
@@ -160,8 +165,9 @@ def _fit(
         "train": [str(recording.path) for recording in train_set.recordings],
         "valid": [str(recording.path) for recording in valid_set.recordings],
     }
+    blame = Blame(run_dir, names, settings.learning_rate)
     loss = LossCallback(learner.criterion, learner.output_key)
-    unreadable = UnreadableCallback(names)
+    unreadable = UnreadableCallback(names, run_dir, settings.max_unreadable_share)
     checkpoints = CheckpointCallback(
         run_dir,
         _about(settings, corpus),
@@ -171,7 +177,7 @@ def _fit(
         sampler,
         {"loss": loss, "unreadable": unreadable},
     )
-    Runner().train(
+    runner.train(
         engine=engine,
         model=learner.model,
         criterion=learner.criterion,
@@ -188,12 +194,12 @@ def _fit(
             EpochSeedCallback(settings.seed, [train_set, sampler]),
             *([MixupCallback(settings.mixup.alpha)] if settings.mixup.on != "off" else []),
             loss,
-            ValidationLossCallback(learner.criterion, learner.output_key),
+            ValidationLossCallback(learner.criterion, learner.output_key, blame),
             F1Callback(settings.f1_threshold, settings.clip_score),
             MAPCallback(settings.clip_score),
             unreadable,
-            BackwardCallback(settings.clip_gradient_norm),
-            OptimizerCallback(metric_key="loss"),
+            BackwardCallback(settings.clip_gradient_norm, blame),
+            OptimizerCallback(blame),
             *_scheduler_callbacks(settings, learner.schedulers),
             ProgressCallback(),
             checkpoints,
@@ -219,6 +225,7 @@ def _loader(settings: AnySettings, engine: Engine, dataset: Dataset[Any], **argu
         num_workers=settings.workers,
         persistent_workers=settings.workers > 0,
         pin_memory=engine.device.type == "cuda",
+        worker_init_fn=leave_ctrl_c_to_the_parent,
         # its own: workers that live on draw their seed once, others every epoch, and the model's draws must not shift
         generator=torch.Generator(),
         **arguments,

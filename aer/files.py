@@ -1,7 +1,9 @@
 """Files that are whole or absent: written beside their place, flushed to the disk, renamed."""
 
+import csv
+import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -67,3 +69,11 @@ def flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]], advice: str) -> None:
+    """A CSV that is whole or absent; bytes of file names that are no UTF-8 are kept as they are."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    content = text.getvalue().encode("utf-8", errors="surrogateescape")
+    write_whole(path, lambda file: file.write(content), advice)

@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from aer.corpus import Corpus
 from aer.errors import InputError
 from aer.settings import Settings, near_matches
-from aer.text import printable
+from aer.text import csv_path, csv_text, printable
 
 HELD_OUT, HEARD = 1, 0  # the folds where groups are held out by name
 
@@ -135,8 +135,8 @@ def folds_csv(corpus: Corpus, parts: Split) -> str:
     held_out = set(parts.valid)
     return pd.DataFrame(
         {
-            "path": [str(recording.path) for recording in corpus.recordings],
-            "labels": [";".join(recording.labels) for recording in corpus.recordings],
+            "path": [csv_path(recording.path) for recording in corpus.recordings],
+            "labels": [";".join(map(csv_text, recording.labels)) for recording in corpus.recordings],
             "fold": parts.folds,
             "side": ["valid" if i in held_out else "train" for i in range(len(corpus.recordings))],
         }
@@ -145,5 +145,5 @@ def folds_csv(corpus: Corpus, parts: Split) -> str:
 
 def left_out_csv(corpus: Corpus) -> str:
     """What was left out and why, all of it, as CSV text."""
-    rows = [(str(path), reason) for path, reason in corpus.left_out]
+    rows = [(csv_path(path), csv_text(reason)) for path, reason in corpus.left_out]
     return pd.DataFrame(rows, columns=["path", "reason"]).to_csv(index=False)

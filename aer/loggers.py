@@ -1,6 +1,7 @@
 """What a run prints, one line per epoch, and what it shows in TensorBoard."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,16 @@ class EpochLogger(dl.ConsoleLogger):  # type: ignore[misc]
             f"epoch {epoch:>{len(str(n_epochs))}}/{n_epochs}"
             f"  train loss {row['train_loss']:.4f}  valid loss {row['valid_loss']:.4f}"
             f"  macro F1 {row['valid_f1']:.3f}  mAP {row['valid_map']:.3f}"
-            f"  lr {row['train_lr']:.1e}  {duration_s:.0f} s{'  best so far' if is_best else ''}"
+            f"  lr {row['train_lr']:.1e}  {duration_s:.0f} s{'  best so far' if is_best else ''}{_notes(row)}"
         )
+
+
+def _notes(row: Mapping[str, float]) -> str:
+    """What an epoch had that it should not have, or have often."""
+    unreadable = int(row.get("train_unreadable", 0) + row.get("valid_unreadable", 0))
+    skipped = int(row.get("train_skipped_steps", 0))
+    notes = [f"  {unreadable} unreadable"] if unreadable else []
+    return "".join([*notes, *([f"  fp16 skipped {skipped} steps"] if skipped else [])])
 
 
 class TensorboardHistory(dl.TensorboardLogger):  # type: ignore[misc]

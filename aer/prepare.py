@@ -19,12 +19,12 @@ from tqdm import tqdm
 from aer import journal
 from aer.convert import PART_PREFIX, PART_SUFFIX, Converted, Job, Target, convert
 from aer.corpus import AUDIO_FOLDERS
-from aer.errors import AerError, AudioError, InputError, InterruptedWorkError
+from aer.errors import AerError, AudioError, InputError, StoppedError
 from aer.files import write_whole
 from aer.journal import ADVICE, Entry
 from aer.parallel import map_files
 from aer.sources import Source, Sources, clip_stems, list_sources
-from aer.text import as_bytes, printable
+from aer.text import as_bytes, csv_path, csv_text, printable
 
 CLIPS_FOLDER, *RAW_FOLDERS = AUDIO_FOLDERS
 CLIPS_CSV, RAW_CSV, REPORT, JOURNAL = "train_mod.csv", "train.csv", "prepare_report.csv", ".aer_prepare.jsonl"
@@ -93,7 +93,7 @@ def prepare(places: Places, target: Target, workers: int) -> Outcome:
     """Makes the corpus, or what of it is missing, and prints what it does.
 
     Recordings that can't be used are left out, with the reason. Raises InputError for sources that can't be listed,
-    AerError where nothing could be prepared or the corpus can't be written, InterruptedWorkError for Ctrl-C.
+    AerError where nothing could be prepared or the corpus can't be written, StoppedError for Ctrl-C.
     """
     began = time.monotonic()
     sources = list_sources(places.raw, places.csv)
@@ -197,9 +197,9 @@ def _convert_all(
                 bar.update(source.size_bytes)
     except OSError as error:
         raise AerError(f"can't write {printable(places.root / JOURNAL)}: {error.strerror}; {ADVICE}") from error
-    except KeyboardInterrupt:
-        message = f"stopped, with {len(entries):,} of {len(todo):,} recordings done; the same command goes on"
-        raise InterruptedWorkError(message) from None
+    except KeyboardInterrupt as cause:
+        message = f"{len(entries):,} of {len(todo):,} recordings are done; the same command goes on"
+        raise StoppedError(message, cause) from cause
     finally:
         results.close()
         for folder in {job.folder for job in jobs.values()}:
@@ -236,7 +236,8 @@ def _write_tables(places: Places, outcome: Outcome, target: Target) -> None:
     notes += [
         (name, "stale", "no recording that is there gives this clip: it is not in the CSV") for name in outcome.stale
     ]
-    _write_csv(places.root / REPORT, pd.DataFrame(sorted(notes), columns=["file", "status", "reason"]))
+    safe = [(csv_path(name), status, csv_text(reason)) for name, status, reason in sorted(notes)]
+    _write_csv(places.root / REPORT, pd.DataFrame(safe, columns=["file", "status", "reason"]))
 
 
 def _added_columns(source: Source, entry: Entry, target: Target, columns: Sequence[str]) -> list[dict[str, object]]:

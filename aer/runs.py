@@ -14,10 +14,19 @@ from aer import __version__, checkpoint, lock
 from aer.errors import AerError, InputError
 from aer.files import remove_parts, write_whole
 from aer.settings import Settings
-from aer.text import as_bytes
+from aer.text import as_bytes, printable
 
 # Settings that may change when a run goes on: they leave what was trained so far as it is.
-HARMLESS = ("epochs", "workers", "device", "keep_best", "checkpoint_every_steps", "run_dir", "fresh")
+HARMLESS = (
+    "epochs",
+    "workers",
+    "device",
+    "keep_best",
+    "checkpoint_every_steps",
+    "max_unreadable_share",
+    "run_dir",
+    "fresh",
+)
 PACKAGES = ("torch", "catalyst", "accelerate", "torchlibrosa", "resnest", "soundfile", "soxr", "numpy", "scikit-learn")
 
 
@@ -100,7 +109,7 @@ def write_run(folder: Path, settings: Settings, classes: Sequence[str], folds_cs
     """
     texts = {
         "settings.json": json.dumps(settings.model_dump(mode="json"), indent=2) + "\n",
-        "classes.txt": "".join(f"{name}\n" for name in classes),
+        "classes.txt": "".join(f"{printable(name)}\n" for name in classes),
         "folds.csv": folds_csv,
         "left_out.csv": left_out_csv,
         "versions.json": json.dumps(_versions(), indent=2) + "\n",

@@ -14,6 +14,7 @@ import tyro
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aer.errors import InputError
+from aer.text import printable
 
 SAMPLE_CORPUS = Path("datasets/sample")  # the one corpus that is made when it is missing
 SAMPLE_SEED = 444  # of that corpus
@@ -139,6 +140,9 @@ class Settings(_Strict):
     checkpoint_every_steps: int | None = Field(
         None, gt=0, description="write the state after so many steps within an epoch too; none: after each epoch"
     )
+    max_unreadable_share: float = Field(
+        0.05, ge=0, le=1, description="share of recordings that may turn out unreadable before the run stops (1: any)"
+    )
     f1_threshold: float = Field(0.5, gt=0, lt=1, description="score from which a class counts as present in F1")
 
     # Augmentation
@@ -219,7 +223,7 @@ OneKind = TypeVar("OneKind", bound=Settings)
 def near_matches(name: str, known: Iterable[str]) -> str:
     """ " (did you mean X?)" for a misspelt name, or nothing where no known name is near."""
     lower = {candidate.lower(): candidate for candidate in known}
-    near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3)]
+    near = [printable(lower[match]) for match in difflib.get_close_matches(name.lower(), lower, n=3)]
     return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 

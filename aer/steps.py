@@ -13,7 +13,7 @@ from catalyst import dl
 from catalyst.core.callback import Callback, CallbackOrder, IBackwardCallback, ICriterionCallback
 
 from aer.augment import draw_mixup, mixup
-from aer.errors import AerError
+from aer.blame import Blame, SkippedSteps, complaint
 
 
 class HasEpoch(Protocol):
@@ -97,8 +97,8 @@ class MixupCallback(Callback):  # type: ignore[misc]
 class LossCallback(ICriterionCallback):  # type: ignore[misc]
     """The loss of a training batch, and its mean over the loader.
 
-    Instead of Catalyst's, which reads the loss back from the device twice per batch and lets NaN train on. The
-    validation loss is `EvaluationCallback`'s.
+    Instead of Catalyst's, which reads the loss back from the device twice per batch. `BackwardCallback` looks at its
+    value; the validation loss is `EvaluationCallback`'s.
     """
 
     def __init__(self, criterion: torch.nn.Module, output_key: str):
@@ -122,11 +122,6 @@ class LossCallback(ICriterionCallback):  # type: ignore[misc]
         if not runner.is_train_loader:
             return
         loss = self.criterion(runner.batch[self.output_key], runner.batch["targets"])
-        if not torch.isfinite(loss):
-            raise AerError(
-                f"the loss is {loss.item()} in epoch {runner.epoch_step}, step {runner.loader_batch_step}: training "
-                "has diverged; lower learning_rate (Cnn14 from scratch wants about 1e-4) or set clip_gradient_norm"
-            )
         runner.batch_metrics["loss"] = loss
         self.total += torch.stack([loss.detach() * runner.batch_size, loss.new_tensor(runner.batch_size)])
 
@@ -137,22 +132,62 @@ class LossCallback(ICriterionCallback):  # type: ignore[misc]
 
 
 class BackwardCallback(IBackwardCallback):  # type: ignore[misc]
-    """The backward pass with an optional limit on the gradient's norm, where Catalyst's own limit raises an error."""
+    """The backward pass, with an optional limit on the gradient's norm; a loss or norm that is no number ends the run.
 
-    def __init__(self, clip_gradient_norm: float | None):
+    Catalyst's own limit raises an error, and its loop lets NaN train on. Loss and norm are read back together, after
+    the backward pass: the one time per batch that the processor waits for the device.
+    """
+
+    def __init__(self, clip_gradient_norm: float | None, blame: Blame):
         super().__init__()
         self.clip_gradient_norm = clip_gradient_norm
+        self.blame = blame
 
     def on_batch_end(self, runner: dl.IRunner) -> None:
         if not runner.is_train_loader:
             return
-        runner.engine.backward(runner.batch_metrics["loss"])
+        loss = runner.batch_metrics["loss"]
+        runner.engine.backward(loss)
+        parameters = [parameter for parameter in runner.model.parameters() if parameter.grad is not None]
+        norm = None
         if self.clip_gradient_norm is not None:
-            runner.engine.clip_grad_norm_(runner.model.parameters(), self.clip_gradient_norm)
+            norm = runner.engine.clip_grad_norm_(parameters, self.clip_gradient_norm)
+        if (
+            runner.engine.scaler is not None
+        ):  # it looks for infinity itself, leaves out the step and tries another scale
+            norm = None
+        elif norm is None:
+            norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])
+        values = torch.stack([loss.detach().float(), *([norm.float()] if norm is not None else [])]).tolist()
+        what = complaint(values[0], values[1] if norm is not None else None)
+        if what is not None:
+            raise self.blame(runner, what, runner.batch["clip"].tolist())
 
 
 class OptimizerCallback(dl.OptimizerCallback):  # type: ignore[misc]
-    """Catalyst's, less the momentum among the metrics: it is a crash for optimizers that have none."""
+    """Catalyst's, less the momentum among the metrics, a crash for optimizers that have none; counts skipped steps."""
+
+    def __init__(self, blame: Blame):
+        super().__init__(metric_key="loss")
+        self.blame = blame
+        self.skipped = SkippedSteps()
+
+    def on_loader_start(self, runner: dl.IRunner) -> None:
+        if runner.is_train_loader:
+            self.skipped = SkippedSteps(in_a_row=self.skipped.in_a_row)
+
+    def on_batch_end(self, runner: dl.IRunner) -> None:
+        super().on_batch_end(runner)
+        if runner.is_train_loader and runner.engine.scaler is not None:
+            self.skipped = self.skipped.after(self.optimizer.step_was_skipped)
+            if self.skipped.too_many:
+                what = f"fp16 has left out {self.skipped.in_a_row} steps in a row, as their gradients overflow,"
+                raise self.blame(runner, what, runner.batch["clip"].tolist())
+
+    def on_loader_end(self, runner: dl.IRunner) -> None:
+        super().on_loader_end(runner)
+        if runner.is_train_loader and runner.engine.scaler is not None:
+            runner.loader_metrics["skipped_steps"] = self.skipped.in_epoch
 
     def _get_lr_momentum_stats(self) -> dict[str, float]:
         return {"lr": self.optimizer.param_groups[0]["lr"]}

@@ -168,6 +168,50 @@ def test_nan_and_infinity_are_refused(tmp_path: Path, bad: float, channels: int)
     assert len(read_crop(path, 0, 0.01, 32000)) == 320  # elsewhere it is sound
 
 
+def test_values_beyond_any_scale_are_refused(tmp_path: Path) -> None:
+    """Finite, but their squares are not: they would reach the model as NaN."""
+    samples = noise(3200)
+    samples[1600] = 3e38
+    path = write(tmp_path / "a.wav", samples, 44100, "FLOAT")
+    with pytest.raises(AudioError, match=r"a\.wav: has samples of 3\.0e\+38, where full scale is 1"):
+        read_crop(path, 0, None, 32000)
+    path = write(tmp_path / "b.wav", samples.clip(-1, 2.0**31), 32000, "FLOAT")  # integers that were stored as floats
+    assert read_crop(path, 0, None, 32000).max() == 2.0**31
+
+
+@pytest.mark.parametrize("rate", [1, 99, 10_000_001, 2**31 - 1])
+def test_sample_rates_that_no_recording_has_are_refused(tmp_path: Path, rate: int) -> None:
+    path = write(tmp_path / "a.wav", noise(800), 8000)
+    content = bytearray(path.read_bytes())
+    content[24:28] = rate.to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=f"a sample rate of {rate} Hz"):
+        probe(path)
+
+
+def test_a_header_that_promises_years_is_not_believed(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.flac", noise(32000), 32000)
+    content = bytearray(path.read_bytes())
+    content[21] |= 0x0F  # STREAMINFO: the upper 4 of 36 bits of total samples
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=r"its header promises \d{11} samples, the last is not there"):
+        probe(path)
+    silence = write(tmp_path / "b.flac", np.zeros((3_000_000, 1)), 32000)  # few bytes for many samples, and true
+    assert silence.stat().st_size < 30_000
+    assert probe(silence).n_samples == 3_000_000
+    assert len(read_crop(silence, 60, 1, 32000)) == 32000
+
+
+def test_decoders_do_not_write_to_the_console(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "a.mp3", noise(32000), 32000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for _ in range(2):
+        with pytest.raises(AudioError, match="cut short"):
+            read_crop(path, 0, None, 32000)
+    os.write(2, b"mine")
+    assert capfd.readouterr().err == "mine"
+
+
 def test_bad_files_are_named_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("hello " * 100)
     (tmp_path / "text.m4a").write_text("hello " * 100)

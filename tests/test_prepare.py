@@ -435,7 +435,7 @@ def test_ctrl_c_ends_cleanly(tmp_path: Path) -> None:
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does: every process of the group
     _, printed = started.communicate(timeout=20)
     assert started.returncode == 130
-    assert "recordings done; the same command goes on" in printed and "Traceback" not in printed
+    assert "recordings are done; the same command goes on" in printed and "Traceback" not in printed
     assert not list(corpus.rglob("*.part"))
     assert "are done already" in prepare(corpus)
 

@@ -20,7 +20,6 @@ from same import run_differences
 from test_train import make_corpus
 
 from aer import checkpoint, lock
-from aer.engine import Engine, TerminatedError, told_how_to_go_on
 from aer.errors import InputError
 from benchmarks.kill_and_resume import RUN_DIR, kill, start, wait_and_kill
 
@@ -103,18 +102,6 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
             assert (tmp_path / "run" / lock.NAME).read_text() == f"process {os.getpid()} on {socket.gethostname()}\n"
         os.kill(child, signal.SIGKILL)
     assert (tmp_path / "run" / lock.NAME).read_text() == ""
-
-
-def test_sigterm_ends_a_run_with_what_to_do() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with (
-        pytest.raises(TerminatedError, match="the same command goes on") as caught,
-        told_how_to_go_on(Engine(cpu=True)),
-    ):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(5)
-    assert caught.value.exit_status == 143
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def two_processes(*arguments: str, before: tuple[str, ...] = TORCHRUN) -> subprocess.Popen[str]:

@@ -9,6 +9,7 @@ import torch
 from catalyst import dl
 from torch.utils.data import DataLoader, Dataset
 
+from aer.blame import Blame
 from aer.callbacks import F1Callback, MAPCallback, UnreadableCallback, ValidationLossCallback
 from aer.datasets import EpochSampler
 from aer.engine import Engine, Runner
@@ -67,6 +68,7 @@ class ToyWindows(Dataset[dict[str, torch.Tensor]]):
             "targets": torch.from_numpy(self.targets[index]),
             "clip": torch.tensor(self.clips[index]),
             "unreadable": torch.tensor(self.unreadable[index]),
+            "reason": "a reason" if self.unreadable[index] >= 0 else "",
         }
 
 
@@ -95,6 +97,7 @@ def toy_train(
     engine: Engine | None = None,
     batch_size: int = 8,
     scheduler_step: str = "epoch",
+    max_unreadable_share: float = 1.0,
 ) -> tuple[CheckpointCallback, torch.nn.Module]:
     """A run of the real loop in `run_dir`, which goes on where there is one."""
     torch.manual_seed(1)
@@ -108,7 +111,8 @@ def toy_train(
     about = {"model_kind": "toy", "classes": ["a", "b", "c"], "settings": "{}"}
     part = within or WithinEpoch(None)
     names = {"train": [f"t{i}" for i in range(26)], "valid": [f"v{i}" for i in range(13)]}
-    loss, unreadable = LossCallback(criterion, output_key), UnreadableCallback(names)
+    loss, unreadable = LossCallback(criterion, output_key), UnreadableCallback(names, run_dir, max_unreadable_share)
+    blame = Blame(run_dir, names, learning_rate)
     checkpoints = CheckpointCallback(
         run_dir, about, metric, 2, part.every_steps, part.sampler, {"loss": loss, "unreadable": unreadable}
     )
@@ -137,12 +141,12 @@ def toy_train(
         callbacks=[
             EpochSeedCallback(3, [part.sampler]),
             loss,
-            ValidationLossCallback(criterion, output_key),
+            ValidationLossCallback(criterion, output_key, blame),
             F1Callback(),
             MAPCallback(),
             unreadable,
-            BackwardCallback(clip_gradient_norm),
-            OptimizerCallback(metric_key="loss"),
+            BackwardCallback(clip_gradient_norm, blame),
+            OptimizerCallback(blame),
             *([dl.SchedulerCallback(scheduler_key="main", mode=scheduler_step)] if schedulers else []),
             *extra,
             checkpoints,

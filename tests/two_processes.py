@@ -22,6 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from toy import ToyModel, WithinEpoch, toy_train  # noqa: E402
 
 import config  # noqa: E402
+from aer.blame import Blame
 from aer.callbacks import F1Callback, MAPCallback, ValidationLossCallback  # noqa: E402
 from aer.cli import run_command  # noqa: E402
 from aer.corpus import find_corpus  # noqa: E402
@@ -63,7 +64,8 @@ def evaluate(folder: Path, batch_size: int, engine: Engine) -> None:
     model = build_resnest(settings, len(corpus.classes))
     criterion, output_key = build_loss(settings.loss_func)
     windows = ValidationWindows(corpus.recordings, corpus.classes, settings)
-    metrics = [ValidationLossCallback(criterion, output_key), F1Callback(), MAPCallback()]
+    blame = Blame(folder, {"valid": [str(recording.path) for recording in windows.recordings]}, 1e-3)
+    metrics = [ValidationLossCallback(criterion, output_key, blame), F1Callback(), MAPCallback()]
     Runner().train(
         engine=engine,
         model=model,

@@ -1,0 +1,123 @@
+"""What ends a run, told in one line: memory that runs out, worker processes that die, Ctrl-C and SIGTERM."""
+
+import contextlib
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from catalyst import dl
+
+from aer import checkpoint
+from aer.engine import Engine
+from aer.errors import AerError, InputError, StoppedError
+from aer.settings import Settings
+from aer.signals import continue_command
+
+# torch on CPU and GPU, its linear algebra, numpy, the system; some come as a RuntimeError, from a worker all do
+_NO_MEMORY = re.compile(
+    r"out of memory|(can't|cannot|unable to) allocate|not enough memory|ALLOC_FAILED|bad_alloc", re.IGNORECASE
+)
+_LOST_WORKER = re.compile(r"DataLoader worker \(pid(\(s\))? [\d, ]+\)")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for what torch, numpy and Python raise where memory can't be had."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError | OSError) and _NO_MEMORY.search(str(error)) is not None
+    )
+
+
+def memory_advice(batch_size: int, workers: int, goes_on: bool) -> str:
+    """What to lower. `goes_on`: the run has a state, which belongs to its batch size."""
+    if batch_size >= 4:
+        half = batch_size // 2
+        advice = f"batch_size is {batch_size}: set --batch-size to {half} or less"
+        advice += " with --fresh (a run that goes on keeps its batch size)" if goes_on else ""
+    else:
+        advice = f"batch_size is {batch_size}, which is hardly too large: lower clip_duration_s"
+    return advice + (f", or lower workers (now {workers})" if workers else "")
+
+
+def lost_worker(error: BaseException) -> str | None:
+    """How a loader's worker process ended, if that is what the error says: "killed by SIGKILL"."""
+    if not isinstance(error, RuntimeError) or not _LOST_WORKER.search(str(error)):
+        return None
+    told = f"{error} {error.__cause__ or ''}"  # the handler of SIGCHLD, which knows how, may have been the first
+    for number in signal.Signals:
+        if f"killed by signal: {signal.strsignal(number)}." in told:
+            return f"killed by {number.name}"
+    code = re.search(r"exit code (\d+)", told)
+    return f"ended with exit status {code[1]}" if code else "ended unexpectedly"
+
+
+def worker_advice(how: str, batch_size: int, workers: int) -> str:
+    """What to do about a worker process that ended so."""
+    if "SIGKILL" in how:
+        return (
+            f"as the system does when memory runs out: lower workers (now {workers}) or batch_size (now {batch_size}), "
+            "or give it more memory"
+        )
+    if "SIGBUS" in how:
+        return f"as happens when the shared memory /dev/shm is full: enlarge it, or lower workers (now {workers})"
+    return "perhaps by a recording that a decoder can't stand: --workers 0 shows where"
+
+
+def last_state(run_dir: Path) -> str | None:
+    """The checkpoint from which a run goes on, for a message: where it is and its epoch; None where there is none."""
+    path = run_dir / "checkpoints" / "last.pth"
+    if not path.exists():
+        return None
+    try:
+        return f"{path} (epoch {checkpoint.load(path)['epoch']})"
+    except InputError as error:
+        return str(error)
+
+
+@contextlib.contextmanager
+def told_in_one_line(runner: dl.IRunner, engine: Engine, settings: Settings, run_dir: Path) -> Iterator[None]:
+    """Where the run in `run_dir` ends before its time: AerError that says why and how to go on. Bugs stay bugs."""
+    try:
+        yield
+    except AerError:
+        raise
+    except KeyboardInterrupt as cause:
+        raise StoppedError(_how_to_go_on(settings, run_dir, engine), cause) from cause
+    except (RuntimeError, MemoryError, OSError) as error:
+        kept = last_state(run_dir)
+        if how := lost_worker(error):
+            advice = worker_advice(how, settings.batch_size, settings.workers)
+            what = f"a process that reads audio was {how}" if how.startswith("killed") else f"one of them {how}"
+            raise AerError(f"{what}{where(runner)}, {advice}; {kept_state(kept)}") from error
+        if is_out_of_memory(error):
+            advice = memory_advice(settings.batch_size, settings.workers, kept is not None)
+            raise AerError(f"out of memory{where(runner)}; {advice}; {kept_state(kept)}") from error
+        raise
+
+
+def where(runner: dl.IRunner) -> str:
+    """ " in epoch 3, step 7 of validation", or nothing before the first epoch."""
+    if not runner.epoch_step or runner.loader_key is None:
+        return ""
+    step = runner.loader_batch_step // runner.engine.num_processes
+    return f" in epoch {runner.epoch_step}, step {step}{' of validation' if runner.is_valid_loader else ''}"
+
+
+def kept_state(state: str | None) -> str:
+    """`last_state` as a part of a message."""
+    return f"the last good checkpoint is {state}" if state else "there is no checkpoint yet"
+
+
+def _how_to_go_on(settings: Settings, run_dir: Path, engine: Engine) -> str:
+    state = last_state(run_dir)
+    n_local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    command = continue_command(sys.orig_argv, settings.fresh, run_dir, n_local)
+    if engine.num_processes > n_local:
+        command = f"{command} (on every machine, with torchrun's other options as before)"
+    begins = (
+        f"the state is kept in {state}; this goes on from there" if state else "no epoch is done yet; this starts anew"
+    )
+    return f"{begins}: {command}"

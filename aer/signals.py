@@ -1,0 +1,60 @@
+"""Ctrl-C and SIGTERM: how they end a run, and the command that goes on with it. Nothing here imports torch."""
+
+import contextlib
+import shlex
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from aer.errors import SigtermError
+
+
+@contextlib.contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM raises `SigtermError` here, as Ctrl-C raises KeyboardInterrupt; left alone where it is ignored."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise SigtermError
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def leave_ctrl_c_to_the_parent(worker: int) -> None:
+    """For a loader's worker process: the terminal sends Ctrl-C to it too, and its traceback would help nobody."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def continue_command(argv: Sequence[str], fresh: bool, run_dir: Path, processes: int = 1) -> str:
+    """The shell command that goes on with a run in `run_dir`, which the command line `argv` (python first) began.
+
+    `fresh`: it was begun in a new folder, which is named now. `processes`: it was begun by torchrun on one machine.
+    """
+    python, *rest = argv
+    if fresh:
+        kept: list[str] = []
+        options = iter(rest)
+        for option in options:
+            name, has_value, _ = option.replace("_", "-").partition("=")
+            if name == "--run-dir":
+                if not has_value:
+                    next(options, None)
+            elif name not in ("--fresh", "--no-fresh"):
+                kept.append(option)
+        named = any(option == "--fresh" for option in rest)
+        rest = [*kept, "--run-dir", str(run_dir), *([] if named else ["--no-fresh"])]
+    if processes > 1:
+        start = ["torchrun", f"--nproc_per_node={processes}"]
+        rest = rest[1:] if rest[:1] == ["-u"] else rest  # torchrun's own
+    else:
+        start = [python]
+    return shlex.join([*start, *rest])

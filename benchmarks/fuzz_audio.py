@@ -1,0 +1,275 @@
+"""Reads damaged recordings and says what became of each: python benchmarks/fuzz_audio.py [--files 1000] [--seed 0]
+
+Sound recordings in four formats are damaged (bits flipped, cut off, random bytes behind a sound header, header fields
+set to extremes) and read as training and validation read them, in a process of their own: one that crashes or is silent
+for longer than 5 s is pinned on its file, and the rest goes on in another. Prints a table, format by damage, and exits
+with status 1 if a file crashed or hung the reader, was refused without its name, or let a NaN through.
+"""
+
+import argparse
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import soundfile
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+FORMATS = ("wav", "flac", "ogg", "mp3")
+SUBTYPES = {"wav": ("PCM_16", "PCM_24", "FLOAT", "PCM_U8"), "flac": ("PCM_16",), "ogg": (None, "OPUS"), "mp3": (None,)}
+OUTCOMES = ("read", "refused", "NaN", "unnamed", "crash", "hang")
+LIMIT_S = 5.0
+HEADER_BYTES = {"wav": 44, "flac": 42, "ogg": 58, "mp3": 64}
+EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1_000_000_000)
+RATE = 16000
+
+Damage = Callable[[bytes, str, np.random.Generator], bytes]
+
+
+def flip_bits(sound: bytes, kind: str, random: np.random.Generator) -> bytes:
+    """1 to 64 bits anywhere."""
+    damaged = bytearray(sound)
+    for _ in range(2 ** int(random.integers(7))):
+        damaged[int(random.integers(len(damaged)))] ^= 1 << int(random.integers(8))
+    return bytes(damaged)
+
+
+def flip_header_bits(sound: bytes, kind: str, random: np.random.Generator) -> bytes:
+    """1 to 4 bits of the header."""
+    damaged = bytearray(sound)
+    for _ in range(int(random.integers(1, 5))):
+        damaged[int(random.integers(HEADER_BYTES[kind]))] ^= 1 << int(random.integers(8))
+    return bytes(damaged)
+
+
+def set_header(sound: bytes, kind: str, random: np.random.Generator) -> bytes:
+    """One number of the header (2 or 4 bytes, either order) set to an extreme: a rate of 1 Hz, 65535 channels."""
+    damaged, size = bytearray(sound), int(random.choice([2, 4]))
+    at = int(random.integers(4, HEADER_BYTES[kind] - size))
+    at -= at % 2 if kind == "wav" else 0
+    value = int(random.choice(EXTREMES)) % (1 << 8 * size)
+    damaged[at : at + size] = value.to_bytes(size, "little" if kind == "wav" or random.random() < 0.5 else "big")
+    return bytes(damaged)
+
+
+def cut_off(sound: bytes, kind: str, random: np.random.Generator) -> bytes:
+    """The first part, of any length."""
+    return sound[: int(random.integers(len(sound)))]
+
+
+def random_bytes(sound: bytes, kind: str, random: np.random.Generator) -> bytes:
+    """Random bytes behind the header."""
+    kept = int(random.integers(4, HEADER_BYTES[kind] + 1))
+    return sound[:kept] + random.bytes(int(random.integers(1, len(sound))))
+
+
+DAMAGES: dict[str, Damage] = {
+    "bits": flip_bits,
+    "header bits": flip_header_bits,
+    "header field": set_header,
+    "cut off": cut_off,
+    "random bytes": random_bytes,
+}
+
+
+def sound_files(folder: Path, random: np.random.Generator) -> dict[str, list[bytes]]:
+    """For each format a few sound recordings of 0.2 to 3 s, mono and stereo, at several rates."""
+    made: dict[str, list[bytes]] = {}
+    for kind in FORMATS:
+        made[kind] = []
+        for number in range(6):
+            rate = int(random.choice([16000, 32000, 44100, 48000]))
+            if (subtype := SUBTYPES[kind][number % len(SUBTYPES[kind])]) == "OPUS":
+                rate = 48000
+            n_samples = int(rate * random.uniform(0.2, 3.0))
+            samples = random.normal(scale=0.1, size=(n_samples, 1 + number % 2))
+            path = folder / f"sound_{number}.{kind}"
+            soundfile.write(path, samples, rate, subtype=subtype)
+            made[kind].append(path.read_bytes())
+            path.unlink()
+    return made
+
+
+def damaged_files(folder: Path, n_files: int, seed: int) -> list[tuple[Path, str, str]]:
+    """Writes the files; (path, format, damage) of each."""
+    random = np.random.default_rng(seed)
+    sounds = sound_files(folder, random)
+    cells = [(kind, damage) for damage in DAMAGES for kind in FORMATS]
+    files = []
+    for number in range(n_files):
+        kind, damage = cells[number % len(cells)]
+        sound = sounds[kind][int(random.integers(len(sounds[kind])))]
+        path = folder / f"{number:05}.{kind}"
+        path.write_bytes(DAMAGES[damage](sound, kind, random))
+        files.append((path, kind, damage))
+    return files
+
+
+def read_as_a_run_does(path: Path) -> dict[str, str]:
+    """What becomes of a file in probing, reading, a training batch and validation windows: an outcome and a reason."""
+    import torch
+
+    import config
+    from aer.audio import probe, read_crop
+    from aer.corpus import Recording
+    from aer.datasets import TrainClips, ValidationWindows
+    from aer.errors import AudioError
+
+    settings = config.PANNS["sample"]
+    try:
+        info = probe(path)
+    except AudioError as error:
+        return {"outcome": "refused" if str(path) in str(error) else "unnamed", "why": str(error)}
+    outcome = {"outcome": "read", "why": ""}
+    for read in (lambda: read_crop(path, 0, None, RATE), lambda: read_crop(path, info.duration_s / 3, 0.5, RATE)):
+        try:
+            if not np.isfinite(read()).all():
+                return {"outcome": "NaN", "why": "a crop"}
+        except AudioError as error:
+            outcome = {"outcome": "refused" if str(path) in str(error) else "unnamed", "why": str(error)}
+    recordings = [
+        Recording(path, ("a",), info.duration_s, info.sample_rate),
+        Recording(SOUND, ("b",), 1.0, RATE),
+    ]
+    windows = ValidationWindows(recordings, ("a", "b"), settings)
+    items = [TrainClips(recordings, ("a", "b"), settings)[0], *(windows[i] for i in sample_of(len(windows)))]
+    for item in items:
+        if not torch.isfinite(item["waveform"]).all():
+            return {"outcome": "NaN", "why": "a batch"}
+        if item["unreadable"] >= 0 and str(path) not in item["reason"]:
+            return {"outcome": "unnamed", "why": item["reason"]}
+    return outcome
+
+
+def sample_of(length: int, most: int = 20) -> Sequence[int]:
+    """Places of up to `most` of that many windows, the first and the last among them: a lying header has many."""
+    return range(length) if length <= most else np.linspace(0, length - 1, most).astype(int).tolist()
+
+
+SOUND = Path(os.environ.get("FUZZ_SOUND", "sound.wav"))  # one that can be read, beside the damaged one
+
+
+def reader() -> None:
+    """The watched process: takes paths on stdin, answers with a line of JSON each."""
+    for line in sys.stdin:
+        path = Path(json.loads(line))
+        print(json.dumps(read_as_a_run_does(path)), flush=True)
+
+
+READER = (sys.executable, __file__, "--reader")
+
+
+class Watched:
+    """A reader that is started anew when it has crashed or was stopped."""
+
+    def __init__(self, sound: Path, noise: IO[bytes], command: Sequence[str] = READER):
+        """`noise`: an open file for what the readers write to stderr."""
+        self.environment = {**os.environ, "FUZZ_SOUND": str(sound), "OMP_NUM_THREADS": "1"}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.noise = noise
+        self.command = command
+
+    def ask(self, path: Path, limit_s: float) -> tuple[dict[str, str], float]:
+        """The reader's answer and how long it took."""
+        if self.process is None:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.noise,
+                env=self.environment,
+            )
+            self.ask(Path(self.environment["FUZZ_SOUND"]), 120)  # its imports take longer than a file may
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(str(path)).encode() + b"\n")
+        self.process.stdin.flush()
+        since_s = time.monotonic()
+        ready, _, _ = select.select([self.process.stdout], [], [], limit_s)
+        took_s = time.monotonic() - since_s
+        if not ready:
+            self.stop()
+            return {"outcome": "hang", "why": f"silent for {limit_s:g} s"}, took_s
+        line = self.process.stdout.readline()
+        if not line:
+            status = self.process.wait()
+            self.process = None
+            how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+            return {"outcome": "crash", "why": how}, took_s
+        answer: dict[str, str] = json.loads(line)
+        return answer, took_s
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
+
+
+def fuzz(n_files: int, seed: int) -> tuple[list[dict[str, str]], str]:
+    """A row for each file (format, damage, outcome, why, seconds, file), and what was written to stderr."""
+    with tempfile.TemporaryDirectory() as name, tempfile.TemporaryFile() as noise:
+        folder = Path(name)
+        sound = folder / "sound.wav"
+        soundfile.write(sound, np.random.default_rng(0).normal(scale=0.1, size=RATE), RATE)
+        watched = Watched(sound, noise)
+        try:
+            rows = list(_rows(watched, damaged_files(folder, n_files, seed)))
+        finally:
+            watched.stop()
+        noise.seek(0)
+        return rows, noise.read().decode(errors="replace")
+
+
+def _rows(watched: Watched, files: Sequence[tuple[Path, str, str]]) -> Iterator[dict[str, str]]:
+    for path, kind, damage in files:
+        answer, took_s = watched.ask(path, LIMIT_S)
+        yield {"format": kind, "damage": damage, **answer, "seconds": f"{took_s:.3f}", "file": path.name}
+
+
+def table(rows: Sequence[dict[str, str]]) -> str:
+    """Format by damage: how many were read, refused by name, or worse."""
+    counts = Counter((row["format"], row["damage"], row["outcome"]) for row in rows)
+    seen = [outcome for outcome in OUTCOMES if outcome in ("read", "refused") or any(outcome in key for key in counts)]
+    lines = [f"{'format':8}{'damage':14}" + "".join(f"{outcome:>9}" for outcome in seen)]
+    for kind in FORMATS:
+        for damage in DAMAGES:
+            lines.append(f"{kind:8}{damage:14}" + "".join(f"{counts[kind, damage, outcome]:9}" for outcome in seen))
+    return "\n".join(lines)
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--files", type=int, default=1000)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--keep", type=Path, help="write the rows there, as JSON lines")
+    options.add_argument("--reader", action="store_true", help=argparse.SUPPRESS)
+    chosen = options.parse_args()
+    if chosen.reader:
+        reader()
+        return 0
+    rows, said = fuzz(chosen.files, chosen.seed)
+    if chosen.keep:
+        chosen.keep.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    print(table(rows))
+    bad = [row for row in rows if row["outcome"] not in ("read", "refused")]
+    slowest = max(rows, key=lambda row: float(row["seconds"]))
+    print(f"\n{len(rows)} files, seed {chosen.seed}: {len(bad)} crashed, hung, went unnamed or let a NaN through")
+    print(f"slowest: {slowest['seconds']} s ({slowest['format']}, {slowest['damage']}: {slowest['why'] or 'read'})")
+    print(f"lines on stderr, of decoders and others: {len(said.splitlines())}")
+    for row in bad:
+        print(row)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

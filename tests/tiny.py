@@ -1,0 +1,46 @@
+"""A training script like train_panns.py whose model learns in milliseconds, for tests of how a run ends.
+
+TINY_SLEEP_S: seconds that a batch takes. TINY_HUNGRY: the model asks for this many bytes per clip.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from aer.cli import read_settings, run_command
+from aer.settings import PannsSettings
+
+CONFIG = Path(__file__).parents[1] / "config.py"
+
+
+def main() -> None:
+    settings = read_settings(PannsSettings, "panns", CONFIG)
+
+    import torch
+
+    from aer.experiment import train
+
+    class TinyModel(torch.nn.Module):
+        """Waveforms (B, S) -> what the training loop expects, from the loudness of 16 parts of the clip."""
+
+        head_prefixes = ("head.",)
+
+        def __init__(self, n_classes: int) -> None:
+            super().__init__()
+            self.head = torch.nn.Linear(16, n_classes)
+
+        def forward(self, waveform: torch.Tensor) -> dict[str, torch.Tensor]:
+            time.sleep(float(os.environ.get("TINY_SLEEP_S", 0)))
+            torch.empty(len(waveform), int(os.environ.get("TINY_HUNGRY", 0)), dtype=torch.uint8)
+            parts = waveform.reshape(len(waveform), 16, -1)
+            logits = self.head(parts.abs().mean(dim=2))
+            return {"logits": logits, "clipwise_output": logits.sigmoid()}
+
+    train(settings, lambda chosen, n_classes: TinyModel(n_classes))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
