@@ -5,7 +5,7 @@ Each class says what it adds to, or has instead of, Catalyst's own.
 
 import random
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -29,13 +29,13 @@ class HasEpoch(Protocol):
 class BuildsOverEpoch(Protocol):
     """What adds something up over a training epoch, which a checkpoint within the epoch therefore carries.
 
-    `take_half` is called on every process, and what it returns there for the main one is kept: a tensor that says how
-    far every process is. `restore_half` gets it, on every process, after the loader has started.
+    `take_half` is called on every process, and what it returns on the main one is kept: tensors or plain values that
+    say how far every process is. `restore_half` gets them, on every process, after the loader has started.
     """
 
-    def take_half(self, runner: dl.IRunner) -> torch.Tensor: ...
+    def take_half(self, runner: dl.IRunner) -> Any: ...
 
-    def restore_half(self, runner: dl.IRunner, half: torch.Tensor) -> None: ...
+    def restore_half(self, runner: dl.IRunner, half: Any) -> None: ...
 
 
 def seed_all(*sources: int) -> None:
