@@ -168,6 +168,7 @@ def _fit(
     blame = Blame(run_dir, names, settings.learning_rate)
     loss = LossCallback(learner.criterion, learner.output_key)
     unreadable = UnreadableCallback(names, run_dir, settings.max_unreadable_share)
+    optimizer_steps = OptimizerCallback(blame)
     checkpoints = CheckpointCallback(
         run_dir,
         _about(settings, corpus),
@@ -175,7 +176,7 @@ def _fit(
         settings.keep_best,
         settings.checkpoint_every_steps,
         sampler,
-        {"loss": loss, "unreadable": unreadable},
+        {"loss": loss, "unreadable": unreadable, "optimizer": optimizer_steps},
     )
     runner.train(
         engine=engine,
@@ -199,7 +200,7 @@ def _fit(
             MAPCallback(settings.clip_score),
             unreadable,
             BackwardCallback(settings.clip_gradient_norm, blame),
-            OptimizerCallback(blame),
+            optimizer_steps,
             *_scheduler_callbacks(settings, learner.schedulers),
             ProgressCallback(),
             checkpoints,

@@ -172,6 +172,13 @@ class OptimizerCallback(dl.OptimizerCallback):  # type: ignore[misc]
         self.blame = blame
         self.skipped = SkippedSteps()
 
+    def take_half(self, runner: dl.IRunner) -> list[int]:
+        """The steps skipped so far in this epoch, and in a row."""
+        return [self.skipped.in_epoch, self.skipped.in_a_row]
+
+    def restore_half(self, runner: dl.IRunner, half: list[int]) -> None:
+        self.skipped = SkippedSteps(*half)
+
     def on_loader_start(self, runner: dl.IRunner) -> None:
         if runner.is_train_loader:
             self.skipped = SkippedSteps(in_a_row=self.skipped.in_a_row)

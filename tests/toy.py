@@ -113,8 +113,15 @@ def toy_train(
     names = {"train": [f"t{i}" for i in range(26)], "valid": [f"v{i}" for i in range(13)]}
     loss, unreadable = LossCallback(criterion, output_key), UnreadableCallback(names, run_dir, max_unreadable_share)
     blame = Blame(run_dir, names, learning_rate)
+    optimizer_steps = OptimizerCallback(blame)
     checkpoints = CheckpointCallback(
-        run_dir, about, metric, 2, part.every_steps, part.sampler, {"loss": loss, "unreadable": unreadable}
+        run_dir,
+        about,
+        metric,
+        2,
+        part.every_steps,
+        part.sampler,
+        {"loss": loss, "unreadable": unreadable, "optimizer": optimizer_steps},
     )
     sampler = part.sampler if within else None
     engine = engine or Engine(cpu=True)
@@ -146,7 +153,7 @@ def toy_train(
             MAPCallback(),
             unreadable,
             BackwardCallback(clip_gradient_norm, blame),
-            OptimizerCallback(blame),
+            optimizer_steps,
             *([dl.SchedulerCallback(scheduler_key="main", mode=scheduler_step)] if schedulers else []),
             *extra,
             checkpoints,

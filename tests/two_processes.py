@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from toy import ToyModel, WithinEpoch, toy_train  # noqa: E402
 
 import config  # noqa: E402
-from aer.blame import Blame
+from aer.blame import Blame  # noqa: E402
 from aer.callbacks import F1Callback, MAPCallback, ValidationLossCallback  # noqa: E402
 from aer.cli import run_command  # noqa: E402
 from aer.corpus import find_corpus  # noqa: E402
