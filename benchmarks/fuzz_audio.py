@@ -1,12 +1,13 @@
 """Reads damaged recordings and says what became of each: python benchmarks/fuzz_audio.py [--files 1000] [--seed 0]
 
 Sound recordings in four formats are damaged (bits flipped, cut off, random bytes behind a sound header, header fields
-set to extremes) and read as training and validation read them, in a process of their own: one that crashes or is silent
-for longer than 5 s is pinned on its file, and the rest goes on in another. Prints a table, format by damage, and exits
-with status 1 if a file crashed or hung the reader, was refused without its name, or let a NaN through.
+set to extremes) and read as training and validation read them, in a process of their own: one that crashes, or takes
+longer than 5 s for a read, is pinned on its file, and the rest goes on in another. Prints a table, format by damage,
+and exits with status 1 if a file crashed or hung the reader, was refused without its name, or let a NaN through.
 """
 
 import argparse
+import itertools
 import json
 import os
 import select
@@ -115,8 +116,11 @@ def damaged_files(folder: Path, n_files: int, seed: int) -> list[tuple[Path, str
     return files
 
 
-def read_as_a_run_does(path: Path) -> dict[str, str]:
-    """What becomes of a file in probing, reading, a training batch and validation windows: an outcome and a reason."""
+def read_as_a_run_does(path: Path, beat: Callable[[], None]) -> dict[str, str]:
+    """What becomes of a file in probing, reading, a training batch and validation windows: an outcome and a reason.
+
+    `beat` is called after each read.
+    """
     import torch
 
     import config
@@ -130,6 +134,7 @@ def read_as_a_run_does(path: Path) -> dict[str, str]:
         info = probe(path)
     except AudioError as error:
         return {"outcome": "refused" if str(path) in str(error) else "unnamed", "why": str(error)}
+    beat()
     outcome = {"outcome": "read", "why": ""}
     for read in (lambda: read_crop(path, 0, None, RATE), lambda: read_crop(path, info.duration_s / 3, 0.5, RATE)):
         try:
@@ -137,13 +142,15 @@ def read_as_a_run_does(path: Path) -> dict[str, str]:
                 return {"outcome": "NaN", "why": "a crop"}
         except AudioError as error:
             outcome = {"outcome": "refused" if str(path) in str(error) else "unnamed", "why": str(error)}
+        beat()
     recordings = [
         Recording(path, ("a",), info.duration_s, info.sample_rate),
         Recording(SOUND, ("b",), 1.0, RATE),
     ]
     windows = ValidationWindows(recordings, ("a", "b"), settings)
-    items = [TrainClips(recordings, ("a", "b"), settings)[0], *(windows[i] for i in sample_of(len(windows)))]
-    for item in items:
+    clips = TrainClips(recordings, ("a", "b"), settings)
+    for item in itertools.chain([clips[0]], map(windows.__getitem__, sample_of(len(windows)))):
+        beat()
         if not torch.isfinite(item["waveform"]).all():
             return {"outcome": "NaN", "why": "a batch"}
         if item["unreadable"] >= 0 and str(path) not in item["reason"]:
@@ -160,10 +167,10 @@ SOUND = Path(os.environ.get("FUZZ_SOUND", "sound.wav"))  # one that can be read,
 
 
 def reader() -> None:
-    """The watched process: takes paths on stdin, answers with a line of JSON each."""
+    """The watched process: takes paths on stdin, answers with an empty line per read and a line of JSON per file."""
     for line in sys.stdin:
         path = Path(json.loads(line))
-        print(json.dumps(read_as_a_run_does(path)), flush=True)
+        print(json.dumps(read_as_a_run_does(path, lambda: print(flush=True))), flush=True)
 
 
 READER = (sys.executable, __file__, "--reader")
@@ -180,33 +187,40 @@ class Watched:
         self.command = command
 
     def ask(self, path: Path, limit_s: float) -> tuple[dict[str, str], float]:
-        """The reader's answer and how long it took."""
-        if self.process is None:
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self.noise,
-                env=self.environment,
-            )
-            self.ask(Path(self.environment["FUZZ_SOUND"]), 120)  # its imports take longer than a file may
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps(str(path)).encode() + b"\n")
-        self.process.stdin.flush()
-        since_s = time.monotonic()
-        ready, _, _ = select.select([self.process.stdout], [], [], limit_s)
-        took_s = time.monotonic() - since_s
-        if not ready:
-            self.stop()
-            return {"outcome": "hang", "why": f"silent for {limit_s:g} s"}, took_s
-        line = self.process.stdout.readline()
-        if not line:
-            status = self.process.wait()
-            self.process = None
-            how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-            return {"outcome": "crash", "why": how}, took_s
-        answer: dict[str, str] = json.loads(line)
-        return answer, took_s
+        """The reader's answer and how long its longest read took."""
+        process = self.process or self._start()
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps(str(path)).encode() + b"\n")
+        process.stdin.flush()
+        longest_s = 0.0
+        while True:
+            since_s = time.monotonic()
+            ready, _, _ = select.select([process.stdout], [], [], limit_s)
+            longest_s = max(longest_s, time.monotonic() - since_s)
+            if not ready:
+                self.stop()
+                return {"outcome": "hang", "why": f"silent for {limit_s:g} s"}, longest_s
+            line = process.stdout.readline()
+            if not line:
+                status = process.wait()
+                self.process = None
+                how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+                return {"outcome": "crash", "why": how}, longest_s
+            if line.strip():
+                answer: dict[str, str] = json.loads(line)
+                return answer, longest_s
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        self.process = subprocess.Popen(
+            self.command,
+            bufsize=0,  # select does not see what a buffer holds
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.noise,
+            env=self.environment,
+        )
+        self.ask(Path(self.environment["FUZZ_SOUND"]), 120)  # its imports take longer than a read may
+        return self.process
 
     def stop(self) -> None:
         if self.process is not None:
@@ -264,7 +278,9 @@ def main() -> int:
     bad = [row for row in rows if row["outcome"] not in ("read", "refused")]
     slowest = max(rows, key=lambda row: float(row["seconds"]))
     print(f"\n{len(rows)} files, seed {chosen.seed}: {len(bad)} crashed, hung, went unnamed or let a NaN through")
-    print(f"slowest: {slowest['seconds']} s ({slowest['format']}, {slowest['damage']}: {slowest['why'] or 'read'})")
+    print(
+        f"slowest read: {slowest['seconds']} s ({slowest['format']}, {slowest['damage']}: {slowest['why'] or 'read'})"
+    )
     print(f"lines on stderr, of decoders and others: {len(said.splitlines())}")
     for row in bad:
         print(row)

@@ -85,7 +85,7 @@ def start(folder: Path) -> Iterator[Start]:
 
 def ended(process: "subprocess.Popen[str]", status: int) -> str:
     """The one line on stderr of a process that must end with that status."""
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == status, err
     assert err.count("\n") == 1, err
     return err
@@ -145,7 +145,7 @@ def test_a_share_that_is_allowed_does_not_end_the_run(folder: Path, start: Start
         samples, _ = soundfile.read(path)
         soundfile.write(path, np.where(samples > 0.4, np.inf, samples), RATE, subtype="FLOAT")
     process = start("--run-dir out --epochs 1 --max-unreadable-share 1")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
     assert "12 unreadable" in out
     with (folder / "out/unreadable.csv").open() as file:
