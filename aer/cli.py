@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from aer.errors import AerError, InputError, StoppedError, stopped_status
 from aer.settings import SAMPLE_CORPUS, SAMPLE_SEED, Settings, near_matches
 from aer.signals import sigterm_as_interrupt
+from aer.text import printable
 
 OneKind = TypeVar("OneKind", bound=Settings)
 
@@ -215,6 +216,53 @@ def prepare(
     print(summary(places, prepare_corpus(places, target, workers or cores()), target))
 
 
+def corpus(
+    path: Annotated[Path, tyro.conf.Positional],
+    csv: Path | None = None,
+    group_by: str | None = None,
+    n_folds: int = 5,
+    fold_seed: int = 42,
+    plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None,
+    details: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None,
+    quick: bool = False,
+    workers: int | None = None,
+) -> None:
+    """Says what is in a corpus: classes, durations, levels, and audio that is there twice.
+
+    Args:
+        path: the corpus, as training takes it
+        csv: CSV that lists the recordings; default: train_mod.csv or train.csv in the corpus, else its folders
+        group_by: column of the CSV whose values never stand in two folds
+        n_folds: folds in which the same audio is looked for; give what you train with
+        fold_seed: seed of the folds; give what you train with
+        plot: draw classes and durations
+        details: write a row per recording
+        quick: read headers only: no levels, nothing about the same audio
+        workers: processes; default: one per core
+    """
+    from aer import survey
+    from aer.corpus import find_corpus
+    from aer.parallel import cores
+    from aer.plots import plot_corpus
+
+    for option, value, least in (("n-folds", n_folds, 2), ("workers", workers, 1), ("fold-seed", fold_seed, 0)):
+        if value is not None and value < least:
+            raise InputError(f"--{option} must be {least} or more, it is {value}")
+    seen = survey.survey(
+        find_corpus(path, csv, group_by), group_by is not None, n_folds, fold_seed, quick, workers or cores()
+    )
+    print(survey.describe(seen))
+    if details is not None:
+        survey.write_details(details, seen)
+        print(f"each clip: {printable(details)}")
+    if plot is not None:
+        try:
+            plot_corpus(survey.per_class(seen.corpus), plot)
+        except (OSError, ValueError) as error:
+            raise InputError(f"--plot {printable(plot)} can't be written: {error}") from error
+        print(f"picture: {printable(plot)}")
+
+
 def _bound(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
     """The command with its arguments taken but not yet run, so that options are read before work begins."""
 
@@ -230,6 +278,7 @@ def main() -> None:
     app = tyro.extras.SubcommandApp()
     app.command(_bound(sample))
     app.command(_bound(prepare))
+    app.command(_bound(corpus))
 
     def work() -> None:
         with one_line_errors():

@@ -1,12 +1,16 @@
 """Pictures of runs and recordings. Figures are made without pyplot, so that no window system is needed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from aer.text import printable
+
+MOST_NAMED = 50  # classes that have room for their names beside the bars
 
 CURVES = {
     "loss": {"train_loss": "training", "valid_loss": "validation"},
@@ -46,3 +50,36 @@ def plot_spectrograms(waveforms: Mapping[str, NDArray[np.float32]], sample_rate:
     figure.supxlabel("time (s)", fontsize=9)
     figure.supylabel("frequency (Hz)", fontsize=9)
     figure.savefig(picture, dpi=100)
+
+
+def plot_corpus(durations_s: Mapping[str, Sequence[float]], picture: Path) -> None:
+    """Clips and minutes per class, from the durations of each class's clips, and how long the clips are."""
+    names = sorted(durations_s, key=lambda name: (len(durations_s[name]), name))
+    few = len(names) <= MOST_NAMED
+    figure = Figure(figsize=(11, min(12, max(3.5, 0.24 * len(names))) if few else 5), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    places = np.arange(len(names))
+    minutes = [sum(durations_s[name]) / 60 for name in names]
+    for axes, title, values in (
+        (left, "clips", [len(durations_s[name]) for name in names]),
+        (middle, "minutes", minutes),
+    ):
+        axes.barh(places, values, color="tab:blue")
+        axes.set(title=f"{title} per class", xlabel=title, ylim=(-0.7, len(names) - 0.3))
+        axes.set_yticks(places if few else [])
+        if few:
+            axes.set_yticklabels([_label(name) for name in names], fontsize=8)
+        else:
+            axes.set_ylabel(f"{len(names)} classes, by their number of clips")
+        axes.grid(alpha=0.3, axis="x")
+    middle.set_yticks([])
+    right.hist([duration for listed in durations_s.values() for duration in listed], bins=40, color="tab:blue")
+    right.set(title="how long the clips are", xlabel="seconds", ylabel="clips")
+    right.grid(alpha=0.3)
+    figure.savefig(picture, dpi=100)
+
+
+def _label(name: str) -> str:
+    # a dollar sign would begin a formula
+    shown = printable(name)
+    return (shown if len(shown) <= 24 else shown[:23] + "…").replace("$", r"\$")
