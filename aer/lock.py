@@ -1,4 +1,4 @@
-"""A run's folder belongs to one process at a time.
+"""A folder that is written to (of a run, of a corpus) belongs to one process at a time.
 
 The operating system holds the lock and lets go of it when the process ends, in whatever way: no lock is ever stale, and
 nobody has to guess. The file stays; what stands in it is only for the message.
@@ -21,8 +21,8 @@ _FAR = 1 << 30  # Windows lets nobody read locked bytes: the one that is locked 
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Makes the folder where it is missing, and holds its lock.
+def held(folder: Path, option: str = "--run-dir") -> Iterator[None]:
+    """Makes the folder where it is missing, and holds its lock. `option` is the one that names another folder.
 
     Raises InputError, which names process and machine, where another process holds it, and where the folder can't be
     written.
@@ -31,15 +31,15 @@ def held(folder: Path) -> Iterator[None]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context((folder / NAME).open("a+"))
-            _take(file, folder)
+            _take(file, folder, option)
             _write(file, f"process {os.getpid()} on {socket.gethostname()}\n")
         except OSError as error:
-            raise InputError(f"run_dir {folder} can't be written: {error.strerror}; name another --run-dir") from error
+            raise InputError(f"{folder} can't be written: {error.strerror}; name another {option}") from error
         stack.callback(_write, file, "")
         yield
 
 
-def _take(file: IO[str], folder: Path) -> None:
+def _take(file: IO[str], folder: Path, option: str) -> None:
     try:
         _lock(file)
     except OSError as error:
@@ -47,7 +47,7 @@ def _take(file: IO[str], folder: Path) -> None:
             file.seek(0)
             owner = file.read().strip() or "another process"
             raise InputError(
-                f"a run is under way in {folder} ({owner}): wait for its end, or name another --run-dir"
+                f"a run is under way in {folder} ({owner}): wait for its end, or name another {option}"
             ) from error
         # some network file systems have no locks
         print(f"{folder} can't be locked ({error.strerror}): take care that no other run is started in it")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from aer import journal
+from aer import journal, lock
 from aer.convert import PART_PREFIX, PART_SUFFIX, Converted, Job, Target, convert
 from aer.corpus import AUDIO_FOLDERS
 from aer.errors import AerError, AudioError, InputError, StoppedError
@@ -99,6 +99,19 @@ def prepare(places: Places, target: Target, workers: int) -> Outcome:
     sources = list_sources(places.raw, places.csv)
     if not sources.found and not sources.passed_by:
         raise InputError(f"{printable(places.raw)} has no recordings: it needs a folder of them for each class")
+    with lock.held(places.root, "--out"):
+        outcome = _make(places, sources, target, workers, began)
+    if not outcome.entries:
+        name, reason = next(iter(outcome.left_out.items()))
+        raise AerError(
+            f"none of the recordings in {printable(places.raw)} could be prepared; {printable(places.root / REPORT)} "
+            f"has the reasons, the first: {printable(name)}: {printable(reason)}"
+        )
+    return outcome
+
+
+def _make(places: Places, sources: Sources, target: Target, workers: int, began: float) -> Outcome:
+    """What is missing of the corpus, in a folder that is this process's."""
     _make_folders(places, sources.found)
     known = journal.read(places.root / JOURNAL)
     jobs = _jobs(places, sources.found)
@@ -120,12 +133,6 @@ def prepare(places: Places, target: Target, workers: int) -> Outcome:
     outcome = Outcome(sources, entries, dict(sources.passed_by) | left_out, stale, len(fresh), time.monotonic() - began)
     _write_tables(places, outcome, target)
     journal.write(places.root / JOURNAL, (known | entries).values())
-    if not entries:
-        name, reason = next(iter(outcome.left_out.items()))
-        raise AerError(
-            f"none of the recordings in {printable(places.raw)} could be prepared; {printable(places.root / REPORT)} "
-            f"has the reasons, the first: {printable(name)}: {printable(reason)}"
-        )
     return outcome
 
 

@@ -20,6 +20,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aer import lock
 from aer.convert import Job, Target, convert, quantise
 from aer.errors import AudioError
 from aer.sources import clip_stems
@@ -438,6 +439,12 @@ def test_ctrl_c_ends_cleanly(tmp_path: Path) -> None:
     assert "recordings are done; the same command goes on" in printed and "Traceback" not in printed
     assert not list(corpus.rglob("*.part"))
     assert "are done already" in prepare(corpus)
+
+
+def test_two_at_once_are_refused(corpus: Path) -> None:
+    with lock.held(corpus):
+        assert "is under way in" in prepare(corpus, status=2)
+    prepare(corpus)
 
 
 def test_a_full_disk_is_one_line(corpus: Path) -> None:
