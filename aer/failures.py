@@ -85,7 +85,9 @@ def told_in_one_line(runner: dl.IRunner, engine: Engine, settings: Settings, run
     except AerError:
         raise
     except KeyboardInterrupt as cause:
-        raise StoppedError(_how_to_go_on(settings, run_dir, engine), cause) from cause
+        # one process tells how to go on for all
+        told = _how_to_go_on(settings, run_dir, engine) if engine.is_main_process else "so has the main process"
+        raise StoppedError(told, cause) from cause
     except (RuntimeError, MemoryError, OSError) as error:
         kept = last_state(run_dir)
         if how := lost_worker(error):
