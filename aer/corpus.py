@@ -128,11 +128,10 @@ def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:
         known = ", ".join(map(printable, table.columns))
         raise InputError(f"group_by: csv {csv} has no column {group_by!r}, it has {known}")
     columns = set(table.columns)
-    if "labels" in columns and columns & {"path", "resampled_filename"}:
-        # of its own recordings, or of those that were made of them
-        base, name = (
-            (root / AUDIO_FOLDERS[0], "resampled_filename") if "resampled_filename" in columns else (csv.parent, "path")
-        )
+    if {"path", "labels"} <= columns:
+        base, name = csv.parent, "path"
+        if "resampled_filename" in columns:  # of the clips that were made of them
+            base, name = root / AUDIO_FOLDERS[0], "resampled_filename"
         paths = table[name].tolist()
         labels = [tuple(dict.fromkeys(filter(None, map(str.strip, cell.split(";"))))) for cell in table["labels"]]
     else:

@@ -248,8 +248,11 @@ def _write_tables(places: Places, outcome: Outcome, target: Target) -> None:
 
 
 def _added_columns(source: Source, entry: Entry, target: Target, columns: Sequence[str]) -> list[dict[str, object]]:
-    """A row's new columns, for each clip of the source."""
-    folder = "" if "ebird_code" in columns else source.name.rpartition("/")[0]
+    """A row's new columns, for each clip of the source; file names as the reading of a corpus wants them."""
+    folder = source.name.rpartition("/")[0]
+    if not {"path", "labels"} <= set(columns):  # below the folder of the class
+        below = Path(os.path.relpath(folder, source.row["ebird_code"])).as_posix()
+        folder = "" if below == os.curdir else below
     return [
         {
             "resampled_filename": f"{folder}/{clip.name}" if folder else clip.name,

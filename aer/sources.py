@@ -85,10 +85,22 @@ def _from_csv(base: Path, csv: Path) -> Sources:
     found: list[Source] = []
     passed_by: list[tuple[str, str]] = []
     for path, row in zip(paths, table.to_dict("records"), strict=True):
-        name = Path(os.path.normpath(path.relative_to(base))).as_posix()
+        name = _name_below(base, path)
         _sort_in(path, name, {str(column): value for column, value in row.items()}, found, passed_by)
     passed_by += [(name, f"is not in {csv.name}") for name in _unlisted(base, names, folders)]
     return Sources(tuple(found), tuple(passed_by), tuple(map(str, table.columns)))
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - links stay, dots go
+
+
+def _name_below(base: Path, path: Path) -> str:
+    """The path below `base`, where it is known to be; a CSV may give it absolute, or by way of links."""
+    name = os.path.relpath(path, base)
+    if name.startswith(os.pardir):
+        name = os.path.relpath(os.path.realpath(path), os.path.realpath(base))
+    return Path(name).as_posix()
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -116,15 +128,15 @@ def _sort_in(path: Path, name: str, row: dict[str, str], found: list[Source], pa
 
 def _unlisted(base: Path, names: Iterable[str], folders: Iterable[Path]) -> list[str]:
     """Recordings that a CSV does not list, in `folders` and in those of the recordings that it does list."""
-    listed = {os.path.normpath(base / name) for name in names}
+    listed = {_absolute(base / name) for name in names}
     unlisted = []
-    for folder in sorted({Path(name).parent for name in listed}.union(folders)):
+    for folder in sorted({path.parent for path in listed}.union(map(_absolute, folders))):
         try:
             entries = _visible(folder)
         except InputError:
             continue  # what the CSV lists of it has been passed by already, with this very reason
         recordings = [entry for entry in entries if entry.suffix.lower() in SUFFIXES]
-        unlisted += [entry.relative_to(base).as_posix() for entry in recordings if str(entry) not in listed]
+        unlisted += [_name_below(base, entry) for entry in recordings if entry not in listed]
     return unlisted
 
 

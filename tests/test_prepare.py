@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from aer import lock
 from aer.convert import Job, Target, convert, quantise
+from aer.corpus import find_corpus
 from aer.errors import AudioError
 from aer.sources import clip_stems
 
@@ -184,11 +185,24 @@ def test_a_csv_of_paths_and_labels(corpus: Path) -> None:
     base = corpus / "raw_train_audio"
     (base / "clips.csv").write_text("path,labels\nrobin/a.wav,robin;wren\nwren/c.ogg,wren\n")
     prepare(corpus, "--csv", base / "clips.csv")
-    from aer.corpus import find_corpus
-
     found = find_corpus(corpus)
     assert [recording.labels for recording in found.recordings] == [("robin", "wren"), ("wren",)]
     assert all(recording.sample_rate == 32000 for recording in found.recordings)
+
+
+def test_a_csv_with_folders_below_the_class_and_absolute_paths(corpus: Path) -> None:
+    add(corpus, "wren/2020/e.wav", noise(32000, seed=5), 32000)
+    (corpus / "train.csv").write_text("ebird_code,filename,labels\nrobin,a.wav,x\nwren,2020/e.wav,y\nwren,c.ogg,z\n")
+    prepare("robin/../../raw_train_audio", cwd=corpus / "raw_train_audio")
+    assert report(corpus).keys() == {"robin/b.flac", "wren/d.wav"}
+    found = find_corpus(corpus)
+    assert [recording.labels for recording in found.recordings] == [("robin",), ("wren",), ("wren",)]
+    assert found.recordings[1].path == corpus / "resampled_train_audio" / "wren" / "2020" / "e.wav"
+    base = corpus / "raw_train_audio"
+    (base / "clips.csv").write_text(f"path,labels\n{base / 'robin/a.wav'},robin\nwren/2020/../d.wav,wren\n")
+    prepare(".", "--csv", "raw_train_audio/clips.csv", "--out", "other", cwd=corpus)
+    names = [recording.path.relative_to(corpus / "other") for recording in find_corpus(corpus / "other").recordings]
+    assert [str(name) for name in names] == ["resampled_train_audio/robin/a.wav", "resampled_train_audio/wren/d.wav"]
 
 
 def test_a_path_out_of_the_corpus_is_refused(corpus: Path) -> None:
@@ -272,8 +286,6 @@ def test_names_of_any_kind(tmp_path: Path) -> None:
     raw = tmp_path / "raw_train_audio" / "wren"
     shutil.copy(raw / "-option.wav", os.fsencode(raw) + b"/latin\xe9.wav")
     prepare(tmp_path)
-    from aer.corpus import find_corpus
-
     assert len(find_corpus(tmp_path).recordings) == len(names) + 1
     assert not report(tmp_path)
 
