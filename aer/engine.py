@@ -8,7 +8,7 @@ import torch
 from catalyst import dl
 from catalyst.core.engine import Engine as CatalystEngine
 
-from aer.errors import AerError, InputError
+from aer.errors import AerError, InputError, SigtermError, StoppedError
 from aer.settings import Settings
 
 
@@ -53,14 +53,26 @@ def build_engine(settings: Settings) -> Engine:
 
 @contextlib.contextmanager
 def told_how_to_go_on(engine: Engine) -> Iterator[None]:
-    """Where another process of the run is lost: AerError with what to do, not the network library's traceback."""
+    """Where another process of the run is lost: AerError with what to do, not the network library's traceback.
+
+    Whichever comes first: the network library's error, or the SIGTERM that torchrun sends to the others.
+    """
+    process = f"process {engine.process_index + 1} of {engine.num_processes}"
     try:
         yield
+    except SigtermError as cause:
+        if engine.is_main_process:  # which tells the very command
+            raise
+        raise StoppedError(
+            f"{process}: torchrun has ended it, as it does when another process has ended or the run is to stop; "
+            "the same command goes on from the last checkpoint",
+            cause,
+        ) from cause
     except RuntimeError as error:
         if not engine.is_ddp or not (isinstance(error, torch.distributed.DistError) or "gloo" in str(error)):
             raise
         reason = " ".join(str(error).split()).split(". ")[0]  # the sentences that follow guess at the cause
         raise AerError(
-            f"process {engine.process_index + 1} of {engine.num_processes}: another process of the run has ended "
+            f"{process}: another process of the run has ended "
             f"({reason}); the same command goes on from the last checkpoint"
         ) from error
