@@ -90,7 +90,7 @@ class _Part:
     silent: bool = True
 
 
-def convert(job: Job, target: Target) -> Converted:
+def convert(target: Target, job: Job) -> Converted:
     """Writes the clips of a recording; all of them are whole, or none is there.
 
     A sample is round(32768 * x) of soxr's x, limited to 16 bits; those beyond are counted. Raises AudioError for a

@@ -10,13 +10,16 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from tqdm import tqdm
 
 from aer.audio import probe
 from aer.errors import AudioError, InputError
 from aer.text import printable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SUFFIX_NAMES = "wav wave w64 rf64 caf au aif aiff aifc flac ogg oga opus mp3 m4a mp4 aac wma webm mka"
 SUFFIXES = frozenset(f".{name}" for name in _SUFFIX_NAMES.split())
@@ -151,8 +154,10 @@ def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:
     return listed
 
 
-def read_table(csv: Path) -> pd.DataFrame:
+def read_table(csv: Path) -> "pd.DataFrame":
     """A CSV as text, bytes that are not UTF-8 kept as they are; InputError where it can't be read or has no rows."""
+    import pandas as pd  # half a second, which class folders need not wait for
+
     try:
         # without pandas' idea of missing values: a class may be called NA or 001
         table = pd.read_csv(csv, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
@@ -165,7 +170,7 @@ def read_table(csv: Path) -> pd.DataFrame:
     return table
 
 
-def _birdcall_paths(root: Path, csv: Path, table: pd.DataFrame) -> tuple[Path, list[str]]:
+def _birdcall_paths(root: Path, csv: Path, table: "pd.DataFrame") -> tuple[Path, list[str]]:
     """The folder of the class folders, and the files below it as `ebird_code/file name`."""
     for column, folder in BIRDCALL_CSVS.values():
         if {"ebird_code", column} <= set(table.columns):

@@ -1,6 +1,5 @@
 """What `aer prepare` has done so far: a line of JSON per recording, appended when its clips are in place."""
 
-import dataclasses
 import functools
 import json
 from collections.abc import Iterable
@@ -52,7 +51,7 @@ def _parsed(line: bytes) -> Entry | None:
 
 
 def _line(entry: Entry) -> bytes:
-    return json.dumps(dataclasses.asdict(entry)).encode() + b"\n"
+    return json.dumps(entry, default=vars).encode() + b"\n"
 
 
 def append(file: IO[bytes], entry: Entry) -> None:

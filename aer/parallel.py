@@ -1,6 +1,7 @@
 """Work on many files in several processes, such that no file, crash or interruption takes the rest with it."""
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -9,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
@@ -68,7 +70,7 @@ def _map_chunks(
 ) -> Iterator[tuple[Item, Result | AudioError]]:
     """Takes chunks from `todo` until it is empty or a worker dies; `suspects` then gets what was being worked on."""
     running: dict[Future[list[Result | AudioError]], list[Item]] = {}
-    with _pool(min(workers, len(todo)), work.__module__) as pool:
+    with _pool(min(workers, len(todo)), _module_of(work)) as pool:
         try:
             while todo or running:
                 while todo and len(running) < 2 * workers:
@@ -91,13 +93,23 @@ def _work_on(work: Callable[[Item], Result], chunk: list[Item]) -> list[Result |
     return results
 
 
+def start_early(module: str) -> None:
+    """Lets the process that forks the workers import the module of their work while this one is busy otherwise."""
+    if hasattr(os, "fork"):
+        multiprocessing.get_context("forkserver").set_forkserver_preload([module])
+        forkserver.ensure_running()
+
+
+def _module_of(work: Callable[..., object]) -> str:
+    return _module_of(work.func) if isinstance(work, functools.partial) else work.__module__
+
+
 @contextlib.contextmanager
 def _pool(workers: int, module: str) -> Iterator[ProcessPoolExecutor]:
     """Worker processes that end when this block or this process does."""
     # Not fork, which copies locks that other threads (tqdm's, OpenBLAS's) may hold.
     context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
-    if hasattr(os, "fork"):
-        context.set_forkserver_preload([module])
+    start_early(module)
     reader, writer = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(reader,))
     try:

@@ -13,18 +13,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from tqdm import tqdm
 
 from aer import journal, lock
-from aer.convert import PART_PREFIX, PART_SUFFIX, Converted, Job, Target, convert
+from aer.convert import PART_PREFIX, PART_SUFFIX, Job, Target, convert
 from aer.corpus import AUDIO_FOLDERS
 from aer.errors import AerError, AudioError, InputError, StoppedError
-from aer.files import write_whole
+from aer.files import write_csv
 from aer.journal import ADVICE, Entry
-from aer.parallel import map_files
+from aer.parallel import map_files, start_early
 from aer.sources import Source, Sources, clip_stems, list_sources
-from aer.text import as_bytes, csv_path, csv_text, printable
+from aer.text import csv_path, csv_text, printable
 
 CLIPS_FOLDER, *RAW_FOLDERS = AUDIO_FOLDERS
 CLIPS_CSV, RAW_CSV, REPORT, JOURNAL = "train_mod.csv", "train.csv", "prepare_report.csv", ".aer_prepare.jsonl"
@@ -96,6 +95,7 @@ def prepare(places: Places, target: Target, workers: int) -> Outcome:
     AerError where nothing could be prepared or the corpus can't be written, StoppedError for Ctrl-C.
     """
     began = time.monotonic()
+    start_early(convert.__module__)
     sources = list_sources(places.raw, places.csv)
     if not sources.found and not sources.passed_by:
         raise InputError(f"{printable(places.raw)} has no recordings: it needs a folder of them for each class")
@@ -112,10 +112,11 @@ def prepare(places: Places, target: Target, workers: int) -> Outcome:
 
 def _make(places: Places, sources: Sources, target: Target, workers: int, began: float) -> Outcome:
     """What is missing of the corpus, in a folder that is this process's."""
-    _make_folders(places, sources.found)
-    known = journal.read(places.root / JOURNAL)
     jobs = _jobs(places, sources.found)
-    there = _files_below({job.folder for job in jobs.values()})
+    folders = {job.folder for job in jobs.values()}
+    _make_folders(places, folders)
+    known = journal.read(places.root / JOURNAL)
+    there = _files_below(folders)
     made = f"{RECIPE} {target.sample_rate} {target.format} {target.trim_silence_db} {target.segment_s}"
     done = {
         source.name: known[source.name]
@@ -127,18 +128,19 @@ def _make(places: Places, sources: Sources, target: Target, workers: int, began:
     print(f"{len(sources.found):,} recordings in {printable(places.raw)}{already}")
     fresh, left_out = _convert_all(places, todo, jobs, target, made, workers)
     entries = done | fresh
-    there = _remove_outdated(known, entries, jobs, _files_below({job.folder for job in jobs.values()}))
-    current = {jobs[name].folder / clip.name for name, entry in entries.items() for clip in entry.converted.clips}
-    stale = sorted(path.relative_to(places.clips).as_posix() for path in there.keys() - current)
+    current = {path for name, entry in entries.items() for path in _clip_paths(jobs[name], entry)}
+    others = _files_below(folders).keys() - current
+    others -= _remove_outdated(known, entries, jobs, others)
+    stale = sorted(Path(path).relative_to(places.clips).as_posix() for path in others)
     outcome = Outcome(sources, entries, dict(sources.passed_by) | left_out, stale, len(fresh), time.monotonic() - began)
     _write_tables(places, outcome, target)
     journal.write(places.root / JOURNAL, (known | entries).values())
     return outcome
 
 
-def _make_folders(places: Places, sources: Sequence[Source]) -> None:
+def _make_folders(places: Places, folders: set[Path]) -> None:
     try:
-        for folder in {(places.clips / source.name).parent for source in sources} | {places.clips}:
+        for folder in folders | {places.clips}:
             folder.mkdir(parents=True, exist_ok=True)
             _sweep(folder)
     except OSError as error:
@@ -154,31 +156,35 @@ def _sweep(folder: Path) -> None:
 
 def _jobs(places: Places, sources: Sequence[Source]) -> dict[str, Job]:
     stems = clip_stems([source.name for source in sources])
+    names = {source.name: source.name.rpartition("/")[0] for source in sources}
+    folders = {name: places.clips / name for name in names.values()}
     return {
-        source.name: Job(source.path, (places.clips / source.name).parent, stem)
+        source.name: Job(source.path, folders[names[source.name]], stem)
         for source, stem in zip(sources, stems, strict=True)
     }
 
 
-def _files_below(folders: Iterable[Path]) -> dict[Path, int]:
+def _clip_paths(job: Job, entry: Entry) -> list[str]:
+    """Where the clips of a recording are; text, as thousands of Paths take their time."""
+    return [os.path.join(job.folder, clip.name) for clip in entry.converted.clips]  # noqa: PTH118
+
+
+def _files_below(folders: Iterable[Path]) -> dict[str, int]:
     """The size in bytes of every file in the folders."""
     return {
-        folder / entry.name: entry.stat().st_size
+        entry.path: entry.stat().st_size
         for folder in folders
         for entry in os.scandir(folder)
         if not entry.name.startswith(".") and entry.is_file()
     }
 
 
-def _is_done(entry: Entry | None, source: Source, made: str, job: Job, there: Mapping[Path, int]) -> bool:
+def _is_done(entry: Entry | None, source: Source, made: str, job: Job, there: Mapping[str, int]) -> bool:
     """Whether the clips of the source as it is now are all there, under the names that they would get now."""
     if entry is None or not entry.is_of(source, job.stem, made):
         return False
-    return all(there.get(job.folder / clip.name) == clip.size_bytes for clip in entry.converted.clips)
-
-
-def _convert_job(target: Target, task: tuple[Source, Job]) -> Converted:
-    return convert(task[1], target)
+    sizes = [clip.size_bytes for clip in entry.converted.clips]
+    return [there.get(path) for path in _clip_paths(job, entry)] == sizes
 
 
 def _convert_all(
@@ -187,13 +193,14 @@ def _convert_all(
     """Converts the sources; gives the new entries by name, and the reasons of those that could not be converted."""
     entries: dict[str, Entry] = {}
     failed: dict[str, str] = {}
-    tasks = [(source, jobs[source.name]) for source in todo]
+    source_of = {jobs[source.name]: source for source in todo}
     sizes = [source.size_bytes for source in todo]
     bar = tqdm(total=sum(sizes), unit="B", unit_scale=True, desc="preparing", disable=None, leave=False)
-    results = map_files(functools.partial(_convert_job, target), tasks, sizes, workers)
+    results = map_files(functools.partial(convert, target), list(source_of), sizes, workers)
     try:
         with bar, (places.root / JOURNAL).open("ab") as file:
-            for (source, job), result in results:
+            for job, result in results:
+                source = source_of[job]
                 if isinstance(result, AudioError):
                     failed[source.name] = str(result).removeprefix(f"{printable(source.path)}: ")
                 else:
@@ -215,17 +222,13 @@ def _convert_all(
 
 
 def _remove_outdated(
-    known: Mapping[str, Entry], entries: Mapping[str, Entry], jobs: Mapping[str, Job], there: dict[Path, int]
-) -> dict[Path, int]:
-    """Removes the clips that were made earlier, in another way, of what has its clips now; gives the other files."""
-    current = {jobs[name].folder / clip.name for name, entry in entries.items() for clip in entry.converted.clips}
-    for name in known.keys() & entries.keys():
-        for clip in known[name].converted.clips:
-            path = jobs[name].folder / clip.name
-            if path in there and path not in current:
-                path.unlink(missing_ok=True)
-                del there[path]
-    return there
+    known: Mapping[str, Entry], entries: Mapping[str, Entry], jobs: Mapping[str, Job], others: set[str]
+) -> set[str]:
+    """Removes, of `others`, the clips that were made earlier, in another way, of what has its clips now."""
+    outdated = {path for name in known.keys() & entries.keys() for path in _clip_paths(jobs[name], known[name])}
+    for path in outdated & others:
+        Path(path).unlink(missing_ok=True)
+    return outdated & others
 
 
 def _write_tables(places: Places, outcome: Outcome, target: Target) -> None:
@@ -236,15 +239,15 @@ def _write_tables(places: Places, outcome: Outcome, target: Target) -> None:
         if source.name in outcome.entries
         for added in _added_columns(source, outcome.entries[source.name], target, outcome.sources.columns)
     ]
-    table = pd.DataFrame(rows, columns=[*kept.values(), *ADDED])
-    _write_csv(places.root / CLIPS_CSV, table)
+    columns = [*kept.values(), *ADDED]
+    write_csv(places.root / CLIPS_CSV, columns, [[row[column] for column in columns] for row in rows], ADVICE)
     notes = [(name, "left out", reason) for name, reason in outcome.left_out.items()]
     notes += [(name, "clipped", note) for name, entry in outcome.entries.items() if (note := _clipping(entry))]
     notes += [
         (name, "stale", "no recording that is there gives this clip: it is not in the CSV") for name in outcome.stale
     ]
     safe = [(csv_path(name), status, csv_text(reason)) for name, status, reason in sorted(notes)]
-    _write_csv(places.root / REPORT, pd.DataFrame(safe, columns=["file", "status", "reason"]))
+    write_csv(places.root / REPORT, ["file", "status", "reason"], safe, ADVICE)
 
 
 def _added_columns(source: Source, entry: Entry, target: Target, columns: Sequence[str]) -> list[dict[str, object]]:
@@ -271,11 +274,6 @@ def _clipping(entry: Entry) -> str:
     n_samples = sum(clip.n_samples for clip in entry.converted.clips)
     share = n_clipped / n_samples
     return f"{n_clipped:,} samples ({share:.2%}) lay beyond full scale and were limited to it" if n_clipped else ""
-
-
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    content = as_bytes(table.to_csv(index=False, lineterminator="\n"))
-    write_whole(path, lambda file: file.write(content), ADVICE)
 
 
 def summary(places: Places, outcome: Outcome, target: Target) -> str:

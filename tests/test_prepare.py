@@ -152,10 +152,10 @@ def test_any_rate_width_length_and_format(
         oracle = expected(source, rate_out) if n_samples else np.zeros(0, np.int16)
         if not oracle.any():
             with pytest.raises(AudioError, match=r"has no samples|too short|silent"):
-                convert(job, Target(rate_out, "wav"))
+                convert(Target(rate_out, "wav"), job)
             assert [path.name for path in folder.iterdir()] == ["in.wav"]
             return
-        converted = convert(job, Target(rate_out, "wav"))
+        converted = convert(Target(rate_out, "wav"), job)
         made, rate = soundfile.read(folder / "out.wav", dtype="int16")
         assert rate == rate_out and np.array_equal(made, oracle)
         assert converted.clips[0].n_samples == len(oracle) and converted.sample_rate == rate_in
