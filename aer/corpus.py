@@ -6,20 +6,17 @@ Three layouts: class folders; the Birdcall CSV beside its class folders; a CSV o
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from aer.audio import probe
 from aer.errors import AudioError, InputError
+from aer.tables import read_table
 from aer.text import printable
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _SUFFIX_NAMES = "wav wave w64 rf64 caf au aif aiff aifc flac ogg oga opus mp3 m4a mp4 aac wma webm mka"
 SUFFIXES = frozenset(f".{name}" for name in _SUFFIX_NAMES.split())
@@ -127,20 +124,20 @@ def _entries(folder: Path) -> list[Path]:
 def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:
     """The rows of a Birdcall CSV, or of one with the columns `path` and `labels`."""
     table = read_table(csv)
-    if group_by is not None and group_by not in table.columns:
-        known = ", ".join(map(printable, table.columns))
+    if group_by is not None and group_by not in table:
+        known = ", ".join(map(printable, table))
         raise InputError(f"group_by: csv {csv} has no column {group_by!r}, it has {known}")
-    columns = set(table.columns)
+    columns = set(table)
     if {"path", "labels"} <= columns:
         base, name = csv.parent, "path"
         if "resampled_filename" in columns:  # of the clips that were made of them
             base, name = root / AUDIO_FOLDERS[0], "resampled_filename"
-        paths = table[name].tolist()
+        paths = table[name]
         labels = [tuple(dict.fromkeys(filter(None, map(str.strip, cell.split(";"))))) for cell in table["labels"]]
     else:
         base, paths = _birdcall_paths(root, csv, table)
         labels = [(code,) for code in table["ebird_code"]]
-    groups = [None] * len(table) if group_by is None else table[group_by].tolist()
+    groups = [None] * len(paths) if group_by is None else table[group_by]
     rows = zip(inside(base, paths, csv), labels, groups, strict=True)
     listed = [_Listed(path, names, group) for path, names, group in rows]
     check_distinct([entry.path for entry in listed], csv)
@@ -154,51 +151,51 @@ def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:
     return listed
 
 
-def read_table(csv: Path) -> "pd.DataFrame":
-    """A CSV as text, bytes that are not UTF-8 kept as they are; InputError where it can't be read or has no rows."""
-    import pandas as pd  # half a second, which class folders need not wait for
-
-    try:
-        # without pandas' idea of missing values: a class may be called NA or 001
-        table = pd.read_csv(csv, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
-    except FileNotFoundError as error:
-        raise InputError(f"csv {csv} is not there") from error
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise InputError(f"csv {csv} can't be read: {' '.join(str(error).split())}") from error
-    if table.empty:
-        raise InputError(f"csv {csv} has no rows")
-    return table
-
-
-def _birdcall_paths(root: Path, csv: Path, table: "pd.DataFrame") -> tuple[Path, list[str]]:
+def _birdcall_paths(root: Path, csv: Path, table: Mapping[str, list[str]]) -> tuple[Path, list[str]]:
     """The folder of the class folders, and the files below it as `ebird_code/file name`."""
     for column, folder in BIRDCALL_CSVS.values():
-        if {"ebird_code", column} <= set(table.columns):
+        if {"ebird_code", column} <= set(table):
             _check_folder(root)
             folders = dict.fromkeys([folder, *AUDIO_FOLDERS[1:]])
             base = next((root / name for name in folders if (root / name).is_dir()), root)
             return base, [f"{code}/{name}" for code, name in zip(table["ebird_code"], table[column], strict=True)]
     raise InputError(
         f"csv {csv} needs the columns path and labels, or ebird_code and filename (or resampled_filename); "
-        f"it has {', '.join(map(printable, table.columns))}"
+        f"it has {', '.join(map(printable, table))}"
     )
 
 
 def inside(base: Path, names: Iterable[str], csv: Path) -> list[Path]:
     """The paths below `base`; InputError for one that leads out of it."""
     root = os.path.realpath(base)
+    real_path = _RealPaths()
     paths = []
     for name in names:
-        real = os.path.realpath(base / name.replace("\0", ""))
+        real = real_path(base / name.replace("\0", ""))
         if not name.strip() or "\0" in name or not real.startswith(root.rstrip(os.sep) + os.sep):
             raise InputError(f"csv {csv} lists {printable(name)!r}, which is not below {base}")
         paths.append(base / name)
     return paths
 
 
+class _RealPaths:
+    """os.path.realpath for many files in few folders, each of which is looked up once."""
+
+    def __init__(self) -> None:
+        self.folders: dict[str, str] = {}
+
+    def __call__(self, path: Path) -> str:
+        folder, name = os.path.split(path)
+        if name in (os.curdir, os.pardir) or os.path.islink(path):  # noqa: PTH114
+            return os.path.realpath(path)
+        if folder not in self.folders:
+            self.folders[folder] = os.path.realpath(folder)
+        return os.path.join(self.folders[folder], name)  # noqa: PTH118
+
+
 def check_distinct(paths: Sequence[Path], csv: Path) -> None:
     """InputError where two of the CSV's rows speak of one file."""
-    real = [os.path.realpath(path) for path in paths]
+    real = list(map(_RealPaths(), paths))
     counts = Counter(real)
     repeated = [path for path, name in zip(paths, real, strict=True) if counts[name] > 1]
     if repeated:

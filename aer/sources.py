@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aer.corpus import SUFFIXES, check_distinct, inside, read_table
+from aer.corpus import SUFFIXES, check_distinct, inside
 from aer.errors import InputError
+from aer.tables import read_table
 from aer.text import printable
 
 STEM_BYTES = 180  # of a clip's name; file systems take 255, and offset and suffix are still to come
@@ -68,15 +69,15 @@ def _from_folders(base: Path) -> Sources:
 
 def _from_csv(base: Path, csv: Path) -> Sources:
     table = read_table(csv)
-    columns = set(table.columns)
+    columns = set(table)
     folders: list[Path] = []
     if {"path", "labels"} <= columns:
-        base, names = csv.parent, table["path"].tolist()
+        base, names = csv.parent, table["path"]
     elif {"ebird_code", "filename"} <= columns:
         names = [f"{code}/{name}" for code, name in zip(table["ebird_code"], table["filename"], strict=True)]
         folders = [entry for entry in _visible(base) if entry.is_dir()]
     else:
-        known = ", ".join(map(printable, table.columns))
+        known = ", ".join(map(printable, table))
         raise InputError(f"csv {csv} needs the columns ebird_code and filename, or path and labels; it has {known}")
     paths = inside(base, names, csv)
     check_distinct(paths, csv)
@@ -84,15 +85,12 @@ def _from_csv(base: Path, csv: Path) -> Sources:
         table["xc_id"] = names
     found: list[Source] = []
     passed_by: list[tuple[str, str]] = []
-    for path, row in zip(paths, table.to_dict("records"), strict=True):
-        name = _name_below(base, path)
-        _sort_in(path, name, {str(column): value for column, value in row.items()}, found, passed_by)
+    for path, given, cells in zip(paths, names, zip(*table.values(), strict=True), strict=True):
+        plain = not given.startswith((os.pardir, os.sep)) and given == os.path.normpath(given)
+        name = given if plain and os.sep == "/" else _name_below(base, path)
+        _sort_in(path, name, dict(zip(table, cells, strict=True)), found, passed_by)
     passed_by += [(name, f"is not in {csv.name}") for name in _unlisted(base, names, folders)]
-    return Sources(tuple(found), tuple(passed_by), tuple(map(str, table.columns)))
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100 - links stay, dots go
+    return Sources(tuple(found), tuple(passed_by), tuple(table))
 
 
 def _name_below(base: Path, path: Path) -> str:
@@ -128,15 +126,16 @@ def _sort_in(path: Path, name: str, row: dict[str, str], found: list[Source], pa
 
 def _unlisted(base: Path, names: Iterable[str], folders: Iterable[Path]) -> list[str]:
     """Recordings that a CSV does not list, in `folders` and in those of the recordings that it does list."""
-    listed = {_absolute(base / name) for name in names}
+    listed = {os.path.abspath(os.path.join(base, name)) for name in names}  # noqa: PTH100, PTH118 - links stay
     unlisted = []
-    for folder in sorted({path.parent for path in listed}.union(map(_absolute, folders))):
+    absolute = {os.path.dirname(path) for path in listed}.union(map(os.path.abspath, folders))  # noqa: PTH120
+    for folder in map(Path, sorted(absolute)):
         try:
             entries = _visible(folder)
         except InputError:
             continue  # what the CSV lists of it has been passed by already, with this very reason
         recordings = [entry for entry in entries if entry.suffix.lower() in SUFFIXES]
-        unlisted += [_name_below(base, entry) for entry in recordings if entry not in listed]
+        unlisted += [_name_below(base, entry) for entry in recordings if str(entry) not in listed]
     return unlisted
 
 

@@ -10,10 +10,11 @@ import soundfile
 from sklearn.model_selection import StratifiedKFold
 
 import config
-from aer.corpus import Corpus, Recording, find_corpus
+from aer.corpus import Corpus, Recording, check_distinct, find_corpus, inside
 from aer.errors import InputError
 from aer.folds import assign_folds, describe, folds_csv, split
 from aer.settings import PannsSettings
+from aer.tables import read_table
 from aer.text import printable
 
 DIGITS = Path(__file__).parents[2] / "shared/data/fsdd"
@@ -101,7 +102,7 @@ def test_a_csv_with_several_labels_or_none(tmp_path: Path) -> None:
         ("path,labels\na.wav,wren\ngone.wav,robin\n", r"lists 1 of 2 files that are not there: .*gone\.wav"),
         ("file,label\na.wav,wren\n", "it has file, label"),
         ("path,labels\n", "has no rows"),
-        ("", "can't be read"),
+        ("", "has no rows"),
         ('path,labels\n"a.wav,wren\n', "can't be read"),
         ("path,labels\na.wav,wren\n", r"has 1 class\(es\)"),
     ],
@@ -205,3 +206,41 @@ def test_the_digits() -> None:
     parts = split(corpus, settings(group_by="author", validation_groups=("theo",)))
     assert (len(corpus.recordings), len(corpus.classes), corpus.left_out) == (2500, 10, ())
     assert (len(parts.train), len(parts.valid), parts.notes) == (2000, 500, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("path,labels\na.wav,x,y\n", r"line 2: has 3 cells, and its header has 2"),
+        ('path,labels\n"a.wav,x\n', r"line 2: can't be read: unexpected end of data"),
+        ("path,labels\n\n", r"has no rows"),
+    ],
+)
+def test_a_table_that_is_none(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=told):
+        read_table(tmp_path / "t.csv")
+
+
+def test_tables_are_read_as_pandas_reads_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes('\ufeffa,b,a,NA\r\n"x, ""y""\nz",NA,001,\r\n\r\n1.0, s ,-,#\r\n'.encode())
+    expected = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert read_table(path) == expected.to_dict("list")
+    assert list(read_table(path)) == ["a", "b", "a.1", "NA"]
+
+
+def test_links_in_a_csv_are_followed_before_they_are_judged(tmp_path: Path) -> None:
+    inner, outer = tmp_path / "corpus/a", tmp_path / "elsewhere"
+    for folder in (inner, outer):
+        folder.mkdir(parents=True)
+        (folder / "x.wav").touch()
+    (inner / "inside.wav").symlink_to(inner / "x.wav")
+    (inner / "outside.wav").symlink_to(outer / "x.wav")
+    (tmp_path / "corpus/folder").symlink_to(outer)
+    assert inside(tmp_path / "corpus", ["a/inside.wav", "a/../a/x.wav"], Path("t.csv"))
+    for name in ("a/outside.wav", "folder/x.wav", "a/../../elsewhere/x.wav", "a/..", "."):
+        with pytest.raises(InputError, match="not below"):
+            inside(tmp_path / "corpus/a" if name == "a/.." else tmp_path / "corpus", [name], Path("t.csv"))
+    with pytest.raises(InputError, match="other rows list too"):
+        check_distinct([inner / "x.wav", inner / "inside.wav"], Path("t.csv"))
