@@ -67,14 +67,17 @@ def worker_advice(how: str, batch_size: int, workers: int) -> str:
 
 
 def last_state(run_dir: Path) -> str | None:
-    """The checkpoint from which a run goes on, for a message: where it is and its epoch; None where there is none."""
-    path = run_dir / "checkpoints" / "last.pth"
-    if not path.exists():
-        return None
+    """The newest whole state, from which a run goes on, for a message; None where there never was one."""
     try:
-        return f"{path} (epoch {checkpoint.load(path)['epoch']})"
+        path, _ = checkpoint.find(run_dir / "checkpoints")
+        if path is None:
+            return None
+        content = checkpoint.read(path)
     except InputError as error:
         return str(error)
+    within = content.get("within")
+    steps = "" if within is None else f" and {within['steps'][0]} steps of all processes in the next"
+    return f"{path} (epoch {content['epoch']}{steps})"
 
 
 @contextlib.contextmanager
