@@ -21,9 +21,8 @@ import tyro
 from pydantic import BaseModel, ValidationError
 
 from aer.errors import AerError, InputError, StoppedError, stopped_status
-from aer.settings import SAMPLE_CORPUS, SAMPLE_SEED, Settings, near_matches
+from aer.settings import MAX_SEED, SAMPLE_CORPUS, SAMPLE_SEED, Settings, near_matches
 from aer.signals import sigterm_as_interrupt
-from aer.text import printable
 
 OneKind = TypeVar("OneKind", bound=Settings)
 
@@ -224,43 +223,40 @@ def corpus(
     fold_seed: int = 42,
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None,
     details: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None,
-    quick: bool = False,
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     workers: int | None = None,
 ) -> None:
-    """Says what is in a corpus: classes, durations, levels, and audio that is there twice.
+    """Shows what is in a corpus: sizes, lengths, folds, duplicates, clipping and silence. Trains nothing.
 
     Args:
-        path: the corpus, as training takes it
-        csv: CSV that lists the recordings; default: train_mod.csv or train.csv in the corpus, else its folders
-        group_by: column of the CSV whose values never stand in two folds
-        n_folds: folds in which the same audio is looked for; give what you train with
-        fold_seed: seed of the folds; give what you train with
-        plot: draw classes and durations
-        details: write a row per recording
-        quick: read headers only: no levels, nothing about the same audio
+        path: folder of the corpus, as for training
+        csv: CSV that lists the recordings; default: the corpus' own, or its class folders
+        group_by: CSV column whose values never stand in two folds
+        n_folds: number of folds
+        fold_seed: seed of the assignment to folds
+        plot: picture to draw: clips and minutes per class, durations
+        details: CSV to write, a row per recording
+        quick: read headers only: no duplicates, no levels
         workers: processes; default: one per core
     """
-    from aer import survey
-    from aer.corpus import find_corpus
+    from aer.corpus import BIRDCALL_CSVS, find_corpus
     from aer.parallel import cores
-    from aer.plots import plot_corpus
+    from aer.survey import survey
+    from aer.survey_report import check_outputs, describe, write_details, write_plot
 
-    for option, value, least in (("n-folds", n_folds, 2), ("workers", workers, 1), ("fold-seed", fold_seed, 0)):
-        if value is not None and value < least:
-            raise InputError(f"--{option} must be {least} or more, it is {value}")
-    seen = survey.survey(
-        find_corpus(path, csv, group_by), group_by is not None, n_folds, fold_seed, quick, workers or cores()
+    for option, value, least in (("n-folds", n_folds, 2), ("fold-seed", fold_seed, 0), ("workers", workers, 1)):
+        if value is not None and not least <= value <= MAX_SEED:
+            raise InputError(f"--{option} must be {least} or more, {MAX_SEED} at most, it is {value}")
+    outputs = {"--plot": (plot, ".png"), "--details": (details, ".csv")}
+    check_outputs(outputs, [csv, *(path / name for name in BIRDCALL_CSVS)])
+    found = survey(
+        find_corpus(path, csv, group_by), n_folds, fold_seed, group_by is not None, workers or cores(), quick
     )
-    print(survey.describe(seen))
-    if details is not None:
-        survey.write_details(details, seen)
-        print(f"each clip: {printable(details)}")
+    print(describe(found, path))
     if plot is not None:
-        try:
-            plot_corpus(survey.per_class(seen.corpus), plot)
-        except (OSError, ValueError) as error:
-            raise InputError(f"--plot {printable(plot)} can't be written: {error}") from error
-        print(f"picture: {printable(plot)}")
+        write_plot(found, plot)
+    if details is not None:
+        write_details(found, details)
 
 
 def _bound(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:

@@ -64,7 +64,7 @@ def find_corpus(root: Path, csv: Path | None = None, group_by: str | None = None
     """The corpus below `root`; labels come from `csv`, from a Birdcall CSV in it, or from the names of its folders.
 
     Raises InputError, in one line, for what is missing or contradictory. Recordings that can't be read are left out,
-    with the reason; if that is all of them, it is an error too.
+    with the reason; if that is all of them, it is an error too. How many classes there are is for `check_classes`.
     """
     if csv is None:
         _check_folder(root)
@@ -83,11 +83,14 @@ def find_corpus(root: Path, csv: Path | None = None, group_by: str | None = None
             f"no recording of corpus {root} can be read; the first: {printable(path)}: {printable(reason)}"
         )
     classes = tuple(sorted({label for recording in recordings for label in recording.labels}))
-    if len(classes) < 2:
-        raise InputError(
-            f"corpus {root} has {len(classes)} class(es) ({', '.join(map(printable, classes))}); two are needed"
-        )
     return Corpus(tuple(recordings), classes, (*left_out, *unreadable))
+
+
+def check_classes(corpus: Corpus) -> None:
+    """InputError where there are too few classes to learn to tell them apart."""
+    if len(corpus.classes) < 2:
+        named = f" ({printable(corpus.classes[0])})" if corpus.classes else ""
+        raise InputError(f"the corpus has {len(corpus.classes)} class(es){named}; two are needed")
 
 
 def _check_folder(root: Path) -> None:

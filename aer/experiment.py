@@ -22,7 +22,7 @@ from aer.callbacks import (
     UnreadableCallback,
     ValidationLossCallback,
 )
-from aer.corpus import Corpus, find_corpus
+from aer.corpus import Corpus, check_classes, find_corpus
 from aer.datasets import EpochSampler, TrainClips, ValidationWindows
 from aer.engine import Engine, Runner, build_engine, told_how_to_go_on
 from aer.errors import AerError, InputError
@@ -98,6 +98,7 @@ def _find_recordings(settings: AnySettings, engine: Engine) -> tuple[Corpus, Spl
         engine.print(make_sample_corpus(SAMPLE_CORPUS))
     engine.wait_for_everyone()
     corpus = find_corpus(settings.corpus, settings.csv, settings.group_by)
+    check_classes(corpus)
     if settings.loss_func == "CrossEntropy":
         _check_single_labels(corpus)
     parts = split(corpus, settings)

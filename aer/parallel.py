@@ -10,17 +10,20 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from aer.errors import AudioError
+from aer.signals import interrupts_wait
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK_BYTES = 4 << 20  # of small files together, so that handing them over costs little beside the work
 CHUNK_FILES = 32
+# a killed run's semaphores are removed by multiprocessing's tracker; that it does so need not be told
+TRACKER_QUIET = "ignore:resource_tracker:UserWarning"
 CRASHED = "the process that read it died (a decoder that crashed on it, or too little memory)"
 
 
@@ -74,7 +77,8 @@ def _map_chunks(
         try:
             while todo or running:
                 while todo and len(running) < 2 * workers:
-                    running[pool.submit(_work_on, work, todo[0])] = todo[0]
+                    with interrupts_wait():  # this starts workers
+                        running[pool.submit(_work_on, work, todo[0])] = todo[0]
                     todo.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     results = future.result()
@@ -93,13 +97,6 @@ def _work_on(work: Callable[[Item], Result], chunk: list[Item]) -> list[Result |
     return results
 
 
-def start_early(module: str) -> None:
-    """Lets the process that forks the workers import the module of their work while this one is busy otherwise."""
-    if hasattr(os, "fork"):
-        multiprocessing.get_context("forkserver").set_forkserver_preload([module])
-        forkserver.ensure_running()
-
-
 def _module_of(work: Callable[..., object]) -> str:
     return _module_of(work.func) if isinstance(work, functools.partial) else work.__module__
 
@@ -107,17 +104,55 @@ def _module_of(work: Callable[..., object]) -> str:
 @contextlib.contextmanager
 def _pool(workers: int, module: str) -> Iterator[ProcessPoolExecutor]:
     """Worker processes that end when this block or this process does."""
-    # Not fork, which copies locks that other threads (tqdm's, OpenBLAS's) may hold.
-    context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
-    start_early(module)
-    reader, writer = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(reader,))
+    with interrupts_wait():
+        start_early(module)
+        # Not fork, which copies locks that other threads (tqdm's, OpenBLAS's) may hold.
+        context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+        reader, writer = context.Pipe(duplex=False)
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(reader,))
     try:
         yield pool
     finally:
         writer.close()
         pool.shutdown(cancel_futures=True)
         reader.close()
+
+
+def start_early(module: str) -> None:
+    """Starts what workers are forked from, if it isn't running: it imports the module while this process is busy.
+
+    With Ctrl-C blocked in it from the start, and so in the workers.
+    """
+    if not hasattr(os, "fork"):
+        return
+    with interrupts_wait():
+        _start_server(module)
+
+
+def _start_server(module: str) -> None:
+    with _environment(PYTHONWARNINGS=",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), TRACKER_QUIET]))):
+        resource_tracker.ensure_running()
+    multiprocessing.set_forkserver_preload([module])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment variables for the processes that are started within it."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _start_worker(parent: Connection) -> None:

@@ -1,16 +1,20 @@
 """Pictures of runs and recordings. Figures are made without pyplot, so that no window system is needed."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from aer.text import printable
 
-MOST_NAMED = 50  # classes that have room for their names beside the bars
+NAMED_CLASSES = 40  # that a picture has room for the names of
+NAME_LETTERS = 28
 
 CURVES = {
     "loss": {"train_loss": "training", "valid_loss": "validation"},
@@ -52,34 +56,44 @@ def plot_spectrograms(waveforms: Mapping[str, NDArray[np.float32]], sample_rate:
     figure.savefig(picture, dpi=100)
 
 
-def plot_corpus(durations_s: Mapping[str, Sequence[float]], picture: Path) -> None:
-    """Clips and minutes per class, from the durations of each class's clips, and how long the clips are."""
-    names = sorted(durations_s, key=lambda name: (len(durations_s[name]), name))
-    few = len(names) <= MOST_NAMED
-    figure = Figure(figsize=(11, min(12, max(3.5, 0.24 * len(names))) if few else 5), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    places = np.arange(len(names))
-    minutes = [sum(durations_s[name]) / 60 for name in names]
-    for axes, title, values in (
-        (left, "clips", [len(durations_s[name]) for name in names]),
-        (middle, "minutes", minutes),
-    ):
-        axes.barh(places, values, color="tab:blue")
-        axes.set(title=f"{title} per class", xlabel=title, ylim=(-0.7, len(names) - 0.3))
-        axes.set_yticks(places if few else [])
-        if few:
-            axes.set_yticklabels([_label(name) for name in names], fontsize=8)
-        else:
-            axes.set_ylabel(f"{len(names)} classes, by their number of clips")
-        axes.grid(alpha=0.3, axis="x")
-    middle.set_yticks([])
-    right.hist([duration for listed in durations_s.values() for duration in listed], bins=40, color="tab:blue")
-    right.set(title="how long the clips are", xlabel="seconds", ylabel="clips")
-    right.grid(alpha=0.3)
-    figure.savefig(picture, dpi=100)
+def plot_corpus(
+    durations_s: Mapping[str, Sequence[float]], all_durations_s: Sequence[float], picture: IO[bytes]
+) -> None:
+    """Clips and minutes per class as bars, most clips first, and the durations of all clips; a PNG.
+
+    Of more than NAMED_CLASSES classes every second (third, ...) is named, so that the names can be read.
+    """
+    ranked = sorted(durations_s, key=lambda name: (-len(durations_s[name]), name))
+    step = -(-len(ranked) // NAMED_CLASSES)
+    bars = {
+        "clips per class": [len(durations_s[name]) for name in ranked],
+        "minutes per class": [sum(durations_s[name]) / 60 for name in ranked],
+    }
+    figure = Figure(figsize=(14, min(9.0, 3 + 0.18 * len(ranked))), layout="constrained")
+    grid = figure.subplots(1, 3, width_ratios=[1, 1, 1])
+    for axes, (title, values) in zip(grid, bars.items(), strict=False):
+        # without gaps where the bars are thin, or they would flicker
+        axes.barh(range(len(ranked)), values, height=0.7 if step == 1 else 1.0)
+        axes.set(title=title, ylim=(len(ranked) - 0.5, -0.5))
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_yticks([])
+    shown = range(0, len(ranked), step)
+    names = [name if len(name) <= NAME_LETTERS else f"{name[: NAME_LETTERS - 1]}…" for name in map(printable, ranked)]
+    grid[0].set_yticks(shown, names[::step], fontsize=8, parse_math=False)
+    if step > 1:
+        grid[0].set_ylabel(f"{len(ranked)} classes, one in {step} named")
+    _plot_durations(grid[2], all_durations_s)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # names in scripts that the font lacks
+        figure.savefig(picture, dpi=100, format="png")
 
 
-def _label(name: str) -> str:
-    # a dollar sign would begin a formula
-    shown = printable(name)
-    return (shown if len(shown) <= 24 else shown[:23] + "…").replace("$", r"\$")
+def _plot_durations(axes: Axes, durations_s: Sequence[float]) -> None:
+    shortest, longest = min(durations_s), max(durations_s)
+    if longest > 20 * shortest:
+        axes.hist(durations_s, bins=np.geomspace(shortest, longest, 41).tolist())
+        axes.set_xscale("log")
+    else:
+        axes.hist(durations_s, bins=40)
+    axes.set(title="durations", xlabel="seconds", ylabel="clips")
+    axes.grid(alpha=0.3)

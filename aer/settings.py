@@ -18,6 +18,7 @@ from aer.text import printable
 
 SAMPLE_CORPUS = Path("datasets/sample")  # the one corpus that is made when it is missing
 SAMPLE_SEED = 444  # of that corpus
+MAX_SEED = 2**32 - 1  # NumPy and scikit-learn take no larger one
 
 LossName = Literal["BCEWithLogits", "BCEWithLogitsSmooth", "Focal", "PANNsLoss", "CrossEntropy"]
 MetricName = Literal["f1", "map", "loss"]
@@ -112,7 +113,7 @@ class Settings(_Strict):
     # Who is held out
     n_folds: int = Field(ge=2, description="number of folds")
     fold: int = Field(ge=0, description="the fold that is held out for validation, counted from 0")
-    fold_seed: int = Field(ge=0, description="seed of the assignment to folds")
+    fold_seed: int = Field(ge=0, le=MAX_SEED, description="seed of the assignment to folds")
     group_by: str | None = Field(None, description="CSV column (author, say) whose values never stand on both sides")
     validation_groups: tuple[str, ...] = Field(
         (), description="hold these values of group_by out, instead of the fold by its number"
@@ -120,7 +121,8 @@ class Settings(_Strict):
     clip_score: Literal["mean", "max"] = Field("mean", description="a recording's score, from those of its windows")
 
     # Training
-    seed: int = Field(ge=0, description="the only source of randomness")
+    # Catalyst adds the epoch and the process: half of what NumPy takes leaves them room
+    seed: int = Field(ge=0, le=MAX_SEED // 2, description="the only source of randomness")
     epochs: int = Field(gt=0, description="passes over the training set")
     batch_size: int = Field(gt=1, description="clips per step and process; 2 at least, for batch normalisation")
     learning_rate: float = Field(gt=0, description="peak learning rate")

@@ -29,6 +29,31 @@ def sigterm_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextlib.contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Ctrl-C and SIGTERM within it come at its end: for moments in which half of the work would be worse than none.
+
+    In the main thread, which alone they can interrupt; elsewhere it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(n))]
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
 def leave_ctrl_c_to_the_parent(worker: int) -> None:
     """For a loader's worker process: the terminal sends Ctrl-C to it too, and its traceback would help nobody."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

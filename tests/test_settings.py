@@ -40,6 +40,8 @@ def test_recipes_of_the_design() -> None:
         ({"clip_duration_s": 0.1}, "mel bins and frames at least"),
         ({"clip_duration_s": 1.00001}, "whole number of samples"),
         ({"learning_rate": float("nan")}, "learning_rate: input should be a finite number"),
+        ({"fold_seed": 2**32}, "fold_seed: input should be less than or equal to 4294967295, it is 4294967296"),
+        ({"seed": 2**31}, "seed: input should be less than or equal to 2147483647, it is 2147483648"),
         ({"sample_rate": 8000}, "above half the sample rate"),
         ({"validation_groups": ("theo",)}, "validation_groups needs group_by"),
         ({"loss_func": "CrossEntropy", "mixup": {"on": "waveform"}}, "mixup makes two"),

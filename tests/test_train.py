@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -148,6 +149,11 @@ def several_labels(folder: Path) -> str:
     return "--csv list.csv --loss-func CrossEntropy"
 
 
+def one_class(folder: Path) -> str:
+    shutil.copytree(folder / "corpus/robin", folder / "one/robin")
+    return "--corpus one"
+
+
 def no_weights_file(folder: Path) -> str:
     (folder / "weights.pth").write_text("these are no weights")
     return "--corpus corpus --pretrained-panns weights.pth"
@@ -176,6 +182,7 @@ def option(text: str) -> Callable[[Path], str]:
         (csv_of_missing_files, "gone.wav"),
         (several_labels, "CrossEntropy takes one class per recording, and 1 have none or several"),
         (option("--corpus corpus --batch-size 13"), "batch_size 13"),
+        (one_class, "the corpus has 1 class(es) (robin); two are needed"),
         (option("--corpus corpus --optimizer Adamm"), "did you mean Adam"),
         (option("--corpus corpus --scheduler StepLRR"), "did you mean StepLR"),
         (option("--corpus corpus --n-folds 30"), "30"),
