@@ -269,7 +269,7 @@ def _first(error: ValidationError) -> str:
     """The first thing that is wrong, with where it is."""
     detail = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in detail["loc"])
-    return f"{f'{where}: ' if where else ''}{detail['msg']}"[:200]
+    return f"{f'{where}: ' if where else ''}{detail['msg'].removeprefix('Value error, ')}"[:200]
 
 
 def _check_sizes(path: Path, settings: AnySettings, n_classes: int, weights: Mapping[str, Tensor]) -> None:
@@ -299,7 +299,8 @@ def _check_sizes(path: Path, settings: AnySettings, n_classes: int, weights: Map
 
 
 def _untrained(settings: AnySettings, n_classes: int) -> nn.Module:
-    """A model of that kind with first weights; nothing is read or downloaded for them."""
-    if isinstance(settings, PannsSettings):
-        return build_panns(settings.model_copy(update={"pretrained_panns": None}), n_classes)
-    return build_resnest(settings.model_copy(update={"pretrained": False}), n_classes)
+    """A model of that kind with first weights; nothing is read or downloaded for them, and no draw is taken."""
+    with torch.random.fork_rng(devices=[]):
+        if isinstance(settings, PannsSettings):
+            return build_panns(settings.model_copy(update={"pretrained_panns": None}), n_classes)
+        return build_resnest(settings.model_copy(update={"pretrained": False}), n_classes)
