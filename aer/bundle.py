@@ -133,11 +133,12 @@ def write(
     """
     text = json.dumps({"sha256": _NO_DIGEST, **told, "thresholds": dict(found)}, allow_nan=False, separators=(",", ":"))
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    content = memoryview(bytearray(safetensors.torch.save(tensors, {"aer": text})))
+    content = memoryview(safetensors.torch.save(tensors, {"aer": text}))
     if content[_LENGTH_BYTES:_DIGEST_AT] != _BEFORE_DIGEST:
         raise RuntimeError("this version of safetensors writes its metadata in another place")
-    content[_DIGEST_AT : _DIGEST_AT + len(_NO_DIGEST)] = hashlib.sha256(content).hexdigest().encode()
-    write_whole(path, lambda file: file.write(content), advice)
+    digest = hashlib.sha256(content).hexdigest().encode()
+    parts = (content[:_DIGEST_AT], digest, content[_DIGEST_AT + len(digest) :])
+    write_whole(path, lambda file: file.writelines(parts), advice)
 
 
 def is_of(path: Path, told: Mapping[str, Any]) -> bool:
