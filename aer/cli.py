@@ -21,10 +21,20 @@ import tyro
 from pydantic import BaseModel, ValidationError
 
 from aer.errors import AerError, InputError, StoppedError, stopped_status
-from aer.settings import MAX_SEED, SAMPLE_CORPUS, SAMPLE_SEED, Settings, near_matches
+from aer.settings import (
+    MAX_SEED,
+    SAMPLE_CORPUS,
+    SAMPLE_SEED,
+    AnySettings,
+    PannsSettings,
+    ResnestSettings,
+    Settings,
+    near_matches,
+)
 from aer.signals import sigterm_as_interrupt
 
 OneKind = TypeVar("OneKind", bound=Settings)
+CONFIG = Path("config.py")  # of `aer crossval`: in the folder where it is called
 
 
 def run_command(work: Callable[[], None]) -> int:
@@ -77,7 +87,7 @@ def read_settings(kind: type[OneKind], name: str, default_config: Path, argv: Se
 def load_config(path: Path, kind: type[OneKind], name: str) -> OneKind:
     """Runs the config module and returns its settings `name`; InputError when that can't be done."""
     if not path.is_file():
-        raise InputError(f"config module {path} is not there")
+        raise InputError(f"config module {path} is not there; --config names another")
     try:
         values = runpy.run_path(str(path))
     except ValidationError as error:
@@ -259,6 +269,47 @@ def corpus(
         write_details(found, details)
 
 
+def summary(bundle: Annotated[Path, tyro.conf.Positional]) -> None:
+    """Says what is in a bundle (best.aer): model, front end, size, cost, metrics, thresholds.
+
+    Args:
+        bundle: the file that training has left in its run's folder
+    """
+    from aer.summary import summary as summary_of
+
+    print(summary_of(bundle))
+
+
+def crossval(
+    model: Annotated[Literal["panns", "resnest"], tyro.conf.Positional],
+    options: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
+) -> None:
+    """Trains a model per fold, each heard on the fold that it has not been trained on; can be stopped and run again.
+
+    It goes into the folder --run-dir, or beside the run_dir of config.py: runs/panns-folds.
+
+    Args:
+        model: the one of config.py to train
+        options: those of train_panns.py or train_resnest.py; `aer crossval panns --help` lists them
+    """
+    own = {option.replace("_", "-").partition("=")[0] for option in options}
+    if "--fold" in own:
+        raise InputError("crossval trains all folds: leave --fold out")
+    settings: AnySettings = (
+        read_settings(PannsSettings, model, CONFIG, options)
+        if model == "panns"
+        else read_settings(ResnestSettings, model, CONFIG, options)
+    )
+    if "--run-dir" not in own:  # that of the config module is a single run's
+        settings = settings.model_copy(update={"run_dir": settings.run_dir.with_name(f"{settings.run_dir.name}-folds")})
+
+    from aer.crossval import crossval as train_all_folds
+    from aer.models.panns import build_panns
+    from aer.models.resnest import build_resnest
+
+    train_all_folds(settings, build_panns if model == "panns" else build_resnest)
+
+
 def _bound(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
     """The command with its arguments taken but not yet run, so that options are read before work begins."""
 
@@ -275,8 +326,14 @@ def main() -> None:
     app.command(_bound(sample))
     app.command(_bound(prepare))
     app.command(_bound(corpus))
+    app.command(_bound(summary))
+    app.command(_bound(crossval))
 
     def work() -> None:
+        match sys.argv[1:]:
+            case ["crossval", "panns" | "resnest" as model, *options]:  # which are read with the config module
+                crossval(model, tuple(options))
+                return
         with one_line_errors():
             command = app.cli(prog="aer", description="Train and run audio-event recognisers.")
         command()

@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -49,6 +49,12 @@ class Corpus:
     recordings: tuple[Recording, ...]
     classes: tuple[str, ...]
     left_out: tuple[tuple[Path, str], ...]
+    background: str | None = None  # the label that stood for "nothing is to be found", if any recording had it
+
+    @property
+    def n_unlabelled(self) -> int:
+        """Recordings in which nothing is to be found."""
+        return sum(not recording.labels for recording in self.recordings)
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,12 @@ class _Listed:
     group: str | None = None
 
 
-def find_corpus(root: Path, csv: Path | None = None, group_by: str | None = None) -> Corpus:
+def find_corpus(
+    root: Path, csv: Path | None = None, group_by: str | None = None, background: str | None = None
+) -> Corpus:
     """The corpus below `root`; labels come from `csv`, from a Birdcall CSV in it, or from the names of its folders.
+
+    `background` is the label of recordings in which nothing is to be found: they have no labels, it is no class.
 
     Raises InputError, in one line, for what is missing or contradictory. Recordings that can't be read are left out,
     with the reason; if that is all of them, it is an error too. How many classes there are is for `check_classes`.
@@ -76,6 +86,9 @@ def find_corpus(root: Path, csv: Path | None = None, group_by: str | None = None
         raise InputError(f"group_by {group_by!r} is a column of a CSV, and corpus {root} has class folders only")
     else:
         listed, left_out = _from_folders(root)
+    found = background if any(background in entry.labels for entry in listed) else None
+    if found is not None:
+        listed = _without_label(listed, found)
     recordings, unreadable = _probe_all(listed)
     if not recordings:
         path, reason = (unreadable or left_out)[0]
@@ -83,7 +96,18 @@ def find_corpus(root: Path, csv: Path | None = None, group_by: str | None = None
             f"no recording of corpus {root} can be read; the first: {printable(path)}: {printable(reason)}"
         )
     classes = tuple(sorted({label for recording in recordings for label in recording.labels}))
-    return Corpus(tuple(recordings), classes, (*left_out, *unreadable))
+    return Corpus(tuple(recordings), classes, (*left_out, *unreadable), found)
+
+
+def _without_label(listed: Sequence[_Listed], background: str) -> list[_Listed]:
+    """Those with the background's label have none; InputError where one has another label too."""
+    both = [entry.path for entry in listed if background in entry.labels and len(entry.labels) > 1]
+    if both:
+        raise InputError(
+            f"{len(both)} recording(s) have the background's label {printable(background)} and others too: "
+            f"{_some(both)}; one in which something is to be found is no background"
+        )
+    return [replace(entry, labels=()) if background in entry.labels else entry for entry in listed]
 
 
 def check_classes(corpus: Corpus) -> None:

@@ -13,7 +13,7 @@ from catalyst import dl
 from catalyst.utils.misc import set_global_seed
 from torch.utils.data import DataLoader, Dataset
 
-from aer import checkpoint, lock
+from aer import bundle, checkpoint, lock, validation
 from aer.blame import Blame
 from aer.callbacks import (
     F1Callback,
@@ -34,7 +34,7 @@ from aer.optim import build_optimizer, build_schedulers
 from aer.plots import plot_history
 from aer.runs import changes, check_may_go_on, choose_run_dir, write_run
 from aer.sample import make_sample_corpus
-from aer.settings import SAMPLE_CORPUS, AnySettings
+from aer.settings import SAMPLE_CORPUS, AnySettings, near_matches
 from aer.signals import leave_ctrl_c_to_the_parent
 from aer.state import CheckpointCallback
 from aer.steps import BackwardCallback, EpochSeedCallback, LossCallback, MixupCallback, OptimizerCallback
@@ -78,6 +78,7 @@ def train(settings: AnySettings, build_model: BuildModel) -> CheckpointCallback:
         if engine.is_main_process:
             plot_history(run_dir / "metrics.csv", run_dir / "metrics.png")
             print(_summary(settings, checkpoints, len(parts.valid)))
+            print(_leave_bundle(settings, engine, learner.model, corpus, parts, checkpoints))
     return checkpoints
 
 
@@ -97,7 +98,12 @@ def _find_recordings(settings: AnySettings, engine: Engine) -> tuple[Corpus, Spl
     if wanted and engine.is_local_main_process and not SAMPLE_CORPUS.exists():
         engine.print(make_sample_corpus(SAMPLE_CORPUS))
     engine.wait_for_everyone()
-    corpus = find_corpus(settings.corpus, settings.csv, settings.group_by)
+    corpus = find_corpus(settings.corpus, settings.csv, settings.group_by, settings.background_class)
+    if corpus.background != settings.background_class:
+        name = settings.background_class or ""
+        raise InputError(
+            f"background_class: no recording has the label {printable(name)!r}{near_matches(name, corpus.classes)}"
+        )
     check_classes(corpus)
     if settings.loss_func == "CrossEntropy":
         _check_single_labels(corpus)
@@ -263,3 +269,33 @@ def _summary(settings: AnySettings, checkpoints: CheckpointCallback, n_valid: in
         f"best model: {checkpoints.best_path}\n"
         f"logs: {checkpoints.run_dir / 'metrics.csv'}, metrics.png, tensorboard/"
     )
+
+
+def _leave_bundle(
+    settings: AnySettings,
+    engine: Engine,
+    model: torch.nn.Module,
+    corpus: Corpus,
+    parts: Split,
+    checkpoints: CheckpointCallback,
+) -> str:
+    """Makes the best epoch's model a bundle, with thresholds from the validation windows, unless that is there.
+
+    The main process does it alone. It computes in float32, as recognition will, also after mixed precision.
+    """
+    best = checkpoint.load(checkpoints.folder / checkpoints.best[0]["file"])
+    weights = best["model"]
+    told = bundle.about(settings, corpus.classes, best["epoch"], best["metrics"], weights)
+    path, scores_path = checkpoints.run_dir / bundle.NAME, checkpoints.run_dir / validation.NAME
+    scores = validation.kept(scores_path, told["weights_sha256"])
+    if scores is None:
+        model = engine.unwrap_model(model, keep_fp32_wrapper=False)
+        model.load_state_dict(weights)
+        windows = ValidationWindows([corpus.recordings[i] for i in parts.valid], corpus.classes, settings)
+        fold, digest = parts.folds[parts.valid[0]], told["weights_sha256"]
+        scores = validation.score(model, windows, corpus.classes, fold, digest, settings.batch_size, settings.workers)
+        validation.save(scores_path, scores, checkpoint.ADVICE)
+    if not bundle.is_of(path, told):
+        found = validation.as_plain(validation.fit_thresholds(scores))
+        bundle.write(path, told, found, weights, checkpoint.ADVICE)
+    return f"recogniser: {path}, that model in one file with its thresholds, for aer summary and aer predict"

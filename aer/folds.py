@@ -121,6 +121,7 @@ def describe(corpus: Corpus, parts: Split) -> str:
         f"{len(corpus.recordings)} recordings, {hours:.2f} hours, {len(corpus.classes)} classes",
         f"recordings per class: {smallest}, {np.median(sizes):g} in the median, {largest}",
         "sample rates: " + ", ".join(f"{rate} Hz ({count})" for rate, count in rates.most_common(5)),
+        *_background_lines(corpus),
         f"{len(parts.train)} to train on, {len(parts.valid)} held out for validation",
         *parts.notes,
     ]
@@ -128,6 +129,13 @@ def describe(corpus: Corpus, parts: Split) -> str:
         files = [printable(path) for path, why in corpus.left_out if why == reason]
         lines.append(f"left out {count}, {printable(reason)}: {', '.join(files[:3])}{', ...' if count > 3 else ''}")
     return "\n".join(lines)
+
+
+def _background_lines(corpus: Corpus) -> list[str]:
+    if not corpus.n_unlabelled:
+        return []
+    name = f" ({printable(corpus.background)})" if corpus.background is not None else ""
+    return [f"{corpus.n_unlabelled} recordings in which nothing is to be found{name}: they train as no class"]
 
 
 def folds_csv(corpus: Corpus, parts: Split) -> str:

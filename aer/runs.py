@@ -112,7 +112,7 @@ def write_run(folder: Path, settings: Settings, classes: Sequence[str], folds_cs
         "classes.txt": "".join(f"{printable(name)}\n" for name in classes),
         "folds.csv": folds_csv,
         "left_out.csv": left_out_csv,
-        "versions.json": json.dumps(_versions(), indent=2) + "\n",
+        "versions.json": json.dumps(versions(), indent=2) + "\n",
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,8 @@ def write_run(folder: Path, settings: Settings, classes: Sequence[str], folds_cs
         raise InputError(f"run_dir {folder} can't be written: {reason}; name another --run-dir") from error
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of aer, Python and the packages whose numbers a model depends on."""
     own = {"aer": __version__, "python": platform.python_version()}
     return own | {name: metadata.version(name) for name in PACKAGES}
 
@@ -143,7 +144,7 @@ def changes(folder: Path, settings: Settings) -> list[str]:
         was = json.loads((folder / "versions.json").read_text())
         lines += [
             f"changed: {name} {was.get(name)} -> {version}; the end may differ in the last digits from that of one go"
-            for name, version in _versions().items()
+            for name, version in versions().items()
             if was.get(name) != version
         ]
     return lines

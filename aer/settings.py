@@ -101,6 +101,10 @@ class Settings(_Strict):
     csv: Path | None = Field(
         None, description="CSV that lists the recordings; none: train_mod.csv or train.csv in the corpus, else folders"
     )
+    background_class: str | None = Field(
+        None,
+        description="label (folder: nocall, say) of recordings in which nothing is to be found: no class of its own",
+    )
     run_dir: Path = Field(description="folder of this run: checkpoints, logs, settings")
     initial_weights: Path | None = Field(None, description="start from the weights of an earlier run (its best.pth)")
     fresh: bool = Field(False, description="do not continue the run in run_dir: start in a new folder beside it")

@@ -11,6 +11,7 @@ from sklearn.model_selection import StratifiedKFold
 
 import config
 from aer.corpus import Corpus, Recording, check_distinct, find_corpus, inside
+from aer.datasets import multi_hot
 from aer.errors import InputError
 from aer.folds import assign_folds, describe, folds_csv, split
 from aer.settings import PannsSettings
@@ -78,6 +79,36 @@ def test_a_csv_with_several_labels_or_none(tmp_path: Path) -> None:
     corpus = find_corpus(tmp_path, tmp_path / "list.csv")
     assert [r.labels for r in corpus.recordings] == [("wren", "robin"), ("wren",), ()]
     assert corpus.classes == ("robin", "wren")
+
+
+def test_the_background_is_no_class(tmp_path: Path) -> None:
+    for name in ("robin/1", "robin/2", "wren/1", "wren/2", "nocall/1", "nocall/2"):
+        write(tmp_path / f"{name}.wav")
+    corpus = find_corpus(tmp_path, background="nocall")
+    assert (corpus.classes, corpus.background, corpus.n_unlabelled) == (("robin", "wren"), "nocall", 2)
+    labels = {str(recording.path.relative_to(tmp_path)): recording.labels for recording in corpus.recordings}
+    assert labels["nocall/1.wav"] == ()
+    assert labels["wren/2.wav"] == ("wren",)
+    targets = multi_hot(corpus.recordings, corpus.classes)
+    assert targets.sum(dim=1).tolist() == [0, 0, 1, 1, 1, 1]
+    parts = split(corpus, settings(n_folds=2, fold=0))
+    assert [len(corpus.recordings[i].labels) for i in parts.valid] == [0, 1, 1]  # stratified like a class
+    assert "2 recordings in which nothing is to be found (nocall)" in describe(corpus, parts)
+    side = "valid" if 0 in parts.valid else "train"
+    assert folds_csv(corpus, parts).splitlines()[1] == f"{tmp_path / 'nocall/1.wav'},,{parts.folds[0]},{side}"
+    with_class = find_corpus(tmp_path)
+    assert (with_class.classes, with_class.background) == (("nocall", "robin", "wren"), None)
+    assert find_corpus(tmp_path, background="nocal").background is None  # which a run refuses
+
+
+def test_the_background_beside_another_label_is_a_contradiction(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path / f"{name}.wav")
+    (tmp_path / "list.csv").write_text("path,labels\na.wav,wren\nb.wav,robin\nc.wav,nocall;wren\n")
+    with pytest.raises(
+        InputError, match=r"1 recording\(s\) have the background's label nocall and others too: .*c\.wav"
+    ):
+        find_corpus(tmp_path, tmp_path / "list.csv", background="nocall")
 
 
 @pytest.mark.parametrize(

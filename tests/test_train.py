@@ -7,14 +7,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 import torch
+from sklearn.metrics import average_precision_score
 
-from aer import checkpoint
+from aer import bundle, checkpoint, validation
+from aer.corpus import find_corpus
+from aer.datasets import ValidationWindows
 
 ROOT = Path(__file__).parents[1]
 RATE = 16000
@@ -88,6 +92,9 @@ def test_a_run_from_class_folders_to_the_best_model(tmp_path: Path, script: str,
     assert best["classes"] == ["robin", "wren"]
     assert best["metrics"]["valid_f1"] == history["valid_f1"].max()
 
+    assert f"recogniser: {Path('out/best.aer')}" in done.stdout
+    check_bundle(out, best, history.set_index("epoch"))
+
     again = run(script, options, tmp_path)
     assert again.returncode == 0, again.stderr
     assert "2 of 2 epochs are done" in again.stdout
@@ -100,6 +107,28 @@ def test_a_run_from_class_folders_to_the_best_model(tmp_path: Path, script: str,
     assert other.returncode == 2
     assert "learning_rate 0.001 -> 0.01" in other.stderr
     assert "--fresh" in other.stderr
+
+
+def check_bundle(out: Path, best: dict[str, Any], history: pd.DataFrame) -> None:
+    """best.aer holds the best epoch's model, and its scores are those of the training loop's validation."""
+    recogniser, scores = bundle.load(out / "best.aer"), validation.load(out / "validation_scores.npz")
+    assert (recogniser.classes, recogniser.epoch) == (("robin", "wren"), best["epoch"])
+    model = recogniser.build_model()
+    assert all(torch.equal(value, best["model"][name]) for name, value in model.state_dict().items())
+    by_recording = pd.DataFrame(scores.window_scores).groupby(scores.window_recordings).mean()
+    valid_map = history.loc[best["epoch"], "valid_map"]
+    assert average_precision_score(scores.targets, by_recording) == pytest.approx(valid_map)
+    # each window alone
+    found = find_corpus(out.parent / "corpus").recordings
+    held_out = [recording for recording in found if str(recording.path.relative_to(out.parent)) in scores.recordings]
+    windows = ValidationWindows(held_out, recogniser.classes, recogniser.settings)
+    with torch.inference_mode():
+        alone = [model(item["waveform"][None]) for item in windows]
+    np.testing.assert_allclose(torch.cat([one["clipwise_output"] for one in alone]), scores.window_scores, atol=1e-5)
+    if scores.frame_maxima is not None:
+        maxima = torch.cat([one["framewise_output"].amax(dim=1) for one in alone])
+        np.testing.assert_allclose(maxima, scores.frame_maxima, atol=1e-5)
+    assert (scores.frame_maxima is not None) == (recogniser.kind == "panns")
 
 
 def test_a_run_that_stopped_ends_with_the_very_weights_of_one_that_did_not(tmp_path: Path) -> None:
@@ -130,6 +159,8 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     done = run("train_resnest.py", "--corpus corpus --run-dir out", tmp_path, *torchrun)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("best model:") == 1
+    assert bundle.load(tmp_path / "out/best.aer").kind == "resnest"
+    assert len(validation.load(tmp_path / "out/validation_scores.npz").recordings) == 6
     assert pd.read_csv(tmp_path / "out/metrics.csv")["epoch"].tolist() == [1, 2]
 
 

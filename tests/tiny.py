@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -16,19 +17,17 @@ from aer.settings import PannsSettings
 CONFIG = Path(__file__).parents[1] / "config.py"
 
 
-def main() -> None:
-    settings = read_settings(PannsSettings, "panns", CONFIG)
+def tiny_model(settings: PannsSettings, n_classes: int) -> Any:
+    """Waveforms (B, S) -> what the training loop expects, from the loudness of 16 parts of the clip.
 
+    TINY_FRAMES: with those parts as frames, as PANNs has them.
+    """
     import torch
 
-    from aer.experiment import train
-
     class TinyModel(torch.nn.Module):
-        """Waveforms (B, S) -> what the training loop expects, from the loudness of 16 parts of the clip."""
-
         head_prefixes = ("head.",)
 
-        def __init__(self, n_classes: int) -> None:
+        def __init__(self) -> None:
             super().__init__()
             self.head = torch.nn.Linear(16, n_classes)
 
@@ -36,10 +35,22 @@ def main() -> None:
             time.sleep(float(os.environ.get("TINY_SLEEP_S", 0)))
             torch.empty(len(waveform), int(os.environ.get("TINY_HUNGRY", 0)), dtype=torch.uint8)
             parts = waveform.reshape(len(waveform), 16, -1)
-            logits = self.head(parts.abs().mean(dim=2))
-            return {"logits": logits, "clipwise_output": logits.sigmoid()}
+            loudness = parts.abs().mean(dim=2)
+            logits = self.head(loudness)
+            output = {"logits": logits, "clipwise_output": logits.sigmoid()}
+            if "TINY_FRAMES" in os.environ:
+                output["framewise_output"] = output["clipwise_output"][:, None] * loudness[:, :, None]
+            return output
 
-    train(settings, lambda chosen, n_classes: TinyModel(n_classes))
+    return TinyModel()
+
+
+def main() -> None:
+    settings = read_settings(PannsSettings, "panns", CONFIG)
+
+    from aer.experiment import train
+
+    train(settings, tiny_model)
 
 
 if __name__ == "__main__":
