@@ -18,6 +18,9 @@ from aer.audio import probe
 from aer.errors import AudioError, InputError
 from aer.text import printable
 
+# pyarrow's strings, which pandas takes where it is installed, can't hold names that are no UTF-8
+pd.set_option("mode.string_storage", "python")
+
 _SUFFIX_NAMES = "wav wave w64 rf64 caf au aif aiff aifc flac ogg oga opus mp3 m4a mp4 aac wma webm mka"
 SUFFIXES = frozenset(f".{name}" for name in _SUFFIX_NAMES.split())
 # where class folders stand below a corpus, the first that is there
