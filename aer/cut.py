@@ -18,8 +18,8 @@ import soundfile
 from aer.audio import probe, read_crop
 from aer.convert import quantise
 from aer.errors import AerError, AudioError, InputError
-from aer.files import write_csv, write_whole
-from aer.formats import ADVICE, DECIMALS, make_folder, span
+from aer.files import write_whole
+from aer.formats import ADVICE, DECIMALS, encodable, make_folder, span, write_rows
 from aer.results import FileResult
 from aer.text import csv_path, csv_text, printable
 
@@ -71,7 +71,7 @@ def segments(
             failed.append(str(error))
         else:
             written.append((name, cut))
-    write_csv(folder / LIST, COLUMNS, (_listing(name, cut) for name, cut in written), ADVICE)
+    write_rows(folder / LIST, COLUMNS, (_listing(name, cut) for name, cut in written))
     for name in sorted(before - {name for name, _ in written}):
         (folder / name).unlink(missing_ok=True)
     if failed:
@@ -108,7 +108,7 @@ def safe_name(text: str) -> str:
 def _named(cuts: Sequence[Cut]) -> list[tuple[str, Cut]]:
     """Each cut with its file below the folder; no two have the same, also where case does not count."""
     folders: dict[str, str] = {}
-    taken: set[str] = set()
+    taken = {LIST}
     named = []
     for cut in cuts:
         if cut.label not in folders:
@@ -140,7 +140,7 @@ def _write(path: Path, cut: Cut) -> None:
 
 def _listing(name: str, cut: Cut) -> list[object]:
     times_s = [round(seconds, DECIMALS) for seconds in (cut.clip_start_s, cut.start_s, cut.end_s)]
-    return [csv_path(name), csv_path(cut.name), *times_s, csv_text(cut.label), round(cut.score, DECIMALS)]
+    return [csv_path(name), csv_path(cut.name), *times_s, csv_text(encodable(cut.label)), round(cut.score, DECIMALS)]
 
 
 def _listed(folder: Path) -> set[str]:
@@ -152,7 +152,7 @@ def _listed(folder: Path) -> set[str]:
         return set()
     except (OSError, csv.Error) as error:
         raise InputError(f"{printable(folder / LIST)} can't be read: {error}; delete it") from error
-    plain = {os.path.normpath(name) for name in names}
+    plain = {os.path.normpath(name) for name in names if not os.path.isabs(name)}  # noqa: PTH117
     return {
         name for name in plain if len(parts := Path(name).parts) == 2 and parts[0] != ".." and name.endswith(".wav")
     }

@@ -21,7 +21,7 @@ from aer.errors import AerError, AudioError
 from aer.files import write_whole
 from aer.results import Event, FileResult
 from aer.sources import clip_stems
-from aer.text import csv_path, csv_text, printable
+from aer.text import as_bytes, csv_path, csv_text, printable
 
 ADVICE = "make room, or name another folder with --out"
 EVENT_COLUMNS = ("file", "start_s", "end_s", "label", "score", "probability")
@@ -41,11 +41,11 @@ Results = Iterable[FileResult]  # that can be iterated again and again
 def write_events_csv(results: Results, path: Path) -> None:
     """One row per event: EVENT_COLUMNS. A probability that is not known is an empty cell."""
     rows = (
-        [csv_path(result.name), *_times(result, event), csv_text(event.label), *_numbers(event)]
+        [csv_path(result.name), *_times(result, event), csv_text(encodable(event.label)), *_numbers(event)]
         for result in results
         for event in result.events
     )
-    _write_rows(path, EVENT_COLUMNS, rows)
+    write_rows(path, EVENT_COLUMNS, rows)
 
 
 def write_files_csv(results: Results, path: Path) -> list[str]:
@@ -56,9 +56,9 @@ def write_files_csv(results: Results, path: Path) -> list[str]:
         for result in results:
             names.append(result.name)
             counts = [round(float(result.duration_s), DECIMALS), len(result.starts_s), len(result.events)]
-            yield [csv_path(result.name), result.status, csv_text(result.reason), *counts]
+            yield [csv_path(result.name), result.status, csv_text(encodable(result.reason)), *counts]
 
-    _write_rows(path, FILE_COLUMNS, rows())
+    write_rows(path, FILE_COLUMNS, rows())
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise ValueError(f"two results have the same name: {repeated[:3]}")
@@ -131,12 +131,42 @@ def valid_utf8(text: str) -> str:
     return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
+def encodable(text: str) -> str:
+    """`text`, whose bytes that are no UTF-8 may stay; lone surrogates that stand for no byte become escapes."""
+    try:
+        as_bytes(text)
+    except UnicodeEncodeError:
+        return valid_utf8(text)
+    return text
+
+
 def make_folder(folder: Path) -> None:
     """The folder and those above it; AerError where that can't be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AerError(f"can't make the folder {printable(folder)}: {error.strerror}; {ADVICE}") from error
+
+
+class _UnixLines:
+    r"""What csv writes, with `\n` at the ends of lines. Told to do so itself, it leaves `\r` in cells unquoted."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def write(self, line: str) -> int:
+        return self.file.write(line.removesuffix("\r\n") + "\n")
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A CSV that is whole or absent, written row by row."""
+
+    def write(file: TextIO) -> None:
+        writer = csv.writer(_UnixLines(file), lineterminator="\r\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+    write_text(path, write)
 
 
 def write_text(path: Path, write: Callable[[TextIO], object]) -> None:
@@ -160,15 +190,6 @@ def _text(file: IO[bytes]) -> Iterator[TextIO]:
         yield text
     finally:
         text.detach()  # flushes; the file is its owner's to close
-
-
-def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    def write(file: TextIO) -> None:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-
-    write_text(path, write)
 
 
 def _write_tabs(path: Path, rows: Iterable[Sequence[object]]) -> None:

@@ -11,10 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TextIO
 
 from aer.errors import InputError
-from aer.formats import Results, span, write_text
+from aer.formats import Results, encodable, span, write_rows
 from aer.results import FileResult
 from aer.text import printable, some
 
@@ -84,12 +83,8 @@ def write_kaggle(results: Results, rows: Sequence[Row], path: Path, say: Callabl
         raise InputError(f"none of the recordings of test.csv is there; the first: {some(absent)}")
     _report(absent, unread, say)
 
-    def write(file: TextIO) -> None:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("row_id", "birds"))
-        writer.writerows((row.row_id, birds.get(row.row_id, NO_BIRD)) for row in rows)  # row_ids as they were given
-
-    write_text(path, write)
+    answers = ((row.row_id, birds.get(row.row_id, NO_BIRD)) for row in rows)  # row_ids as they were given
+    write_rows(path, ("row_id", "birds"), answers)
 
 
 def birds_in(result: FileResult, start_s: float, end_s: float) -> list[str]:
@@ -102,7 +97,7 @@ def birds_in(result: FileResult, start_s: float, end_s: float) -> list[str]:
         begins_s, ends_s = span(result, event)
         overlap_s = min(ends_s, end_s) - max(begins_s, start_s)
         if overlap_s > 0 and overlap_s >= min(OVERLAP_S, (ends_s - begins_s) / 2) - 1e-9:
-            heard.add(event.label)
+            heard.add(encodable(event.label))
     return sorted(heard - {NO_BIRD})
 
 

@@ -32,17 +32,8 @@ def write_events(results: Results, path: Path) -> None:
     """The columns of events.csv; a probability that is not known is null."""
     import pyarrow as pa
 
-    numbers = [(name, pa.float64()) for name in ("start_s", "end_s")]
-    schema = pa.schema(
-        [
-            ("file", pa.string()),
-            *numbers,
-            ("label", pa.string()),
-            ("score", pa.float64()),
-            ("probability", pa.float64()),
-        ]
-    )
-    assert tuple(schema.names) == EVENT_COLUMNS
+    text = ("file", "label")
+    schema = pa.schema([(name, pa.string() if name in text else pa.float64()) for name in EVENT_COLUMNS])
 
     def table(result: FileResult) -> Any:
         spans = [span(result, event) for event in result.events]
