@@ -22,7 +22,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from aer.errors import AudioError
+from aer.errors import AudioError, EmptyAudioError
 from aer.quiet import quiet_stderr
 from aer.text import printable
 
@@ -163,6 +163,17 @@ def _checked(path: Path, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
         yield block
 
 
+def resampled(blocks: Iterable[Waveform], rate_in: int, rate_out: int) -> Iterator[Waveform]:
+    """Mono blocks (samples,) at the new rate: the very samples of soxr.resample (VHQ) on the whole, block by block."""
+    if rate_in == rate_out:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(rate_in, rate_out, 1, dtype="float32", quality="VHQ")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
 def place(waveform: Waveform, n_samples: int, offset: int) -> Waveform:
     """(samples,) -> (n_samples,): `waveform` from sample `offset` on, zeros around it. It must fit."""
     if not 0 <= offset <= n_samples - len(waveform):
@@ -208,7 +219,7 @@ def _check_file(path: Path) -> None:
     if not path.is_file():
         raise _error(path, "is not a file")
     if size_bytes == 0:
-        raise _error(path, "is empty (0 bytes)")
+        raise EmptyAudioError(f"{printable(path)}: is empty (0 bytes)")
     if not os.access(path, os.R_OK):  # the decoders would say that they don't know the format
         raise _error(path, "permission denied")
 
@@ -227,7 +238,7 @@ def _soundfile_info(path: Path, file: soundfile.SoundFile) -> AudioInfo:
     if n_samples >= UNKNOWN_FRAMES:
         raise _UnknownLengthError("its header gives no length")
     if n_samples <= 0:
-        raise _error(path, "has no samples")
+        raise EmptyAudioError(f"{printable(path)}: has no samples")
     info = AudioInfo(_checked_rate(path, int(file.samplerate)), int(file.channels), n_samples)
     if _is_sparse(path, info):
         _check_end(path, file, n_samples)
@@ -333,7 +344,7 @@ def _audioread_info(path: Path, file: audioread.AudioFile) -> AudioInfo:
         with _open_audioread(path) as counted:
             n_samples = sum(len(block) for block in counted) // (2 * channels)
     if n_samples == 0:
-        raise _error(path, "has no samples")
+        raise EmptyAudioError(f"{printable(path)}: has no samples")
     return AudioInfo(rate, channels, n_samples)
 
 

@@ -13,9 +13,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import soundfile
-import soxr
 
-from aer.audio import Waveform, open_stream
+from aer.audio import Waveform, open_stream, resampled
 from aer.errors import AerError, AudioError
 from aer.segments import energetic_spans, frame_energies, frame_samples, sounding_span
 from aer.text import printable
@@ -100,7 +99,7 @@ def convert(target: Target, job: Job) -> Converted:
     parts: list[_Part] = []
     try:
         with open_stream(job.source) as (info, blocks):
-            _write_parts(job, target, spans, _resampled(blocks, info.sample_rate, target.sample_rate), parts)
+            _write_parts(job, target, spans, resampled(blocks, info.sample_rate, target.sample_rate), parts)
         if all(part.silent for part in parts):
             raise _error(job.source, "is silent: all its samples are zero, at 16 bits")
         clips = tuple(_put_in_place(job, target, part) for part in parts)
@@ -137,17 +136,6 @@ def _spans(path: Path, target: Target) -> list[tuple[int, int | None]]:
         return round(frame * frame_s * target.sample_rate)
 
     return [(sample(begin), None if end == len(energies) else sample(end)) for begin, end in spans]
-
-
-def _resampled(blocks: Iterable[Waveform], rate_in: int, rate_out: int) -> Iterator[Waveform]:
-    """The blocks at the new rate. The stream gives the very samples of `soxr.resample` on the whole."""
-    if rate_in == rate_out:
-        yield from blocks
-        return
-    stream = soxr.ResampleStream(rate_in, rate_out, 1, dtype="float32", quality="VHQ")
-    for block in blocks:
-        yield stream.resample_chunk(block)
-    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
 def _pieces(blocks: Iterable[Waveform], spans: list[tuple[int, int | None]]) -> Iterator[tuple[int, Waveform]]:

@@ -19,6 +19,10 @@ class AudioError(AerError):
     """A recording that can't be read. `str(error)` names the file and the reason."""
 
 
+class EmptyAudioError(AudioError):
+    """A recording without a single sample."""
+
+
 class SigtermError(KeyboardInterrupt):
     """SIGTERM, as a cluster's queue sends it. Whatever lets Ctrl-C through lets this through."""
 

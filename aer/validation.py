@@ -20,6 +20,7 @@ from aer.datasets import READABLE, ValidationWindows
 from aer.errors import AerError, InputError
 from aer.files import write_whole
 from aer.metrics import clip_scores
+from aer.models.panns import frame_scores
 from aer.signals import leave_ctrl_c_to_the_parent
 from aer.text import csv_path
 
@@ -36,7 +37,9 @@ class ValidationScores:
     targets: NDArray[np.bool_]  # (N, C)
     window_recordings: NDArray[np.int64]  # (W,) places in `recordings`, ascending
     window_scores: NDArray[np.float32]  # (W, C) clip-wise
-    frame_maxima: NDArray[np.float32] | None  # (W, C) highest frame of each window; None: the model has no frames
+    frame_maxima: (
+        NDArray[np.float32] | None
+    )  # (W, C) of `frame_scores`, the highest of each window; None: the model has no frames
     weights_sha256: str  # of the model, see `bundle.weights_digest`; of several models: ""
 
     def by_recording(self, how: Literal["mean", "max"]) -> NDArray[np.float64]:
@@ -72,7 +75,7 @@ def score(
     with torch.inference_mode():
         for batch in tqdm(loader, desc="scores for thresholds", unit="batch", leave=False, disable=None):
             output = model(batch["waveform"].to(device))
-            frames = output["framewise_output"].amax(dim=1) if "framewise_output" in output else None
+            frames = frame_scores(output).amax(dim=1) if "framewise_output" in output else None
             outputs = [output["clipwise_output"], *([frames] if frames is not None else [])]
             parts.append((batch["clip"], batch["unreadable"], *(part.float().cpu() for part in outputs)))
     clips, unreadable, *scores = (torch.cat(listed).numpy() for listed in zip(*parts, strict=True))

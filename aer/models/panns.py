@@ -4,6 +4,7 @@ Its state dict has the names and shapes of the published `Cnn14_DecisionLevelAtt
 M mel bins, C classes; the convolutions halve T and M five times.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -110,7 +111,7 @@ class AttBlock(nn.Module):
 
 
 class Cnn14(nn.Module):
-    """(B, S) waveform -> logits and clip-wise probability (B, C), frame-wise probability (B, T, C)."""
+    """(B, S) -> logits and clip-wise probability (B, C), frame-wise probability (B, T, C), embedding (B, 2048)."""
 
     head_prefixes = ("att_block.",)  # the entries that depend on the classes
 
@@ -144,11 +145,13 @@ class Cnn14(nn.Module):
         x = self.logmel(waveform)  # (B, 1, T, M)
         x = self.bn0(x.transpose(1, 3)).transpose(1, 3)  # normalises each mel bin: (B, M, T, 1) and back
         x = self.spectrogram_mixup(self.spec_augment(x), mixup_weight, mixup_partner)
-        logits, clipwise, segmentwise = self.att_block(self.embed(x))
+        features = self.embed(x)  # (B, EMBEDDING_SIZE, T')
+        logits, clipwise, segmentwise = self.att_block(features)
         return {
             "logits": logits,
             "clipwise_output": clipwise,
             "framewise_output": spread_over_frames(segmentwise, x.shape[2]),
+            "embedding": features.mean(dim=2),
         }
 
     def logmel(self, waveform: Tensor) -> Tensor:
@@ -182,6 +185,14 @@ def spread_over_frames(segmentwise: Tensor, frames: int) -> Tensor:
     """(B, T', C) -> (B, frames, C): each segment for its frames, the last one also for the frames left over."""
     segment = torch.arange(frames, device=segmentwise.device) // CNN14_POOLING
     return segmentwise[:, segment.clamp(max=segmentwise.shape[1] - 1)]
+
+
+def frame_scores(output: Mapping[str, Tensor]) -> Tensor:
+    """(B, T, C): how probable it is that a class is in the clip and to be heard in this frame.
+
+    The frame-wise output alone is not enough: frames that the attention passes over are never taught to be silent.
+    """
+    return output["framewise_output"] * output["clipwise_output"].unsqueeze(1)
 
 
 def init_weights(layer: nn.Conv1d | nn.Linear) -> None:

@@ -1,0 +1,158 @@
+"""The most certain detections of each class as WAV files to listen to.
+
+FOLDER/<class>/<score>_<recording>_<start>s.wav    mono, 16 bits, at the recording's own rate
+FOLDER/segments.csv                                which recording and time each is from
+"""
+
+import csv
+import heapq
+import io
+import os
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import soundfile
+
+from aer.audio import probe, read_crop
+from aer.convert import quantise
+from aer.errors import AerError, AudioError, InputError
+from aer.files import write_whole
+from aer.formats import ADVICE, DECIMALS, encodable, make_folder, span, write_rows
+from aer.results import FileResult
+from aer.text import csv_path, csv_text, printable
+
+PAD_S = 0.5  # before and after the event
+LONGEST_S = 30.0  # of a longer event the beginning: rain can last for hours
+NAME_BYTES = 80  # of a class or a recording in a file name
+LIST = "segments.csv"
+COLUMNS = ("segment", "file", "clip_start_s", "start_s", "end_s", "label", "score")
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A detection that is to be heard."""
+
+    label: str
+    score: float
+    name: str  # the recording's
+    path: str
+    start_s: float
+    end_s: float
+
+    @property
+    def clip_start_s(self) -> float:
+        """Where its file begins."""
+        return max(0.0, self.start_s - PAD_S)
+
+
+def segments(
+    results: Iterable[FileResult], folder: Path, top_n: int, say: Callable[[str], object] = print
+) -> list[Path]:
+    """Cuts the `top_n` events with the highest scores of each class to WAV files below `folder`, and lists them.
+
+    What an earlier call has left there and this one would not is removed, by the list that it kept. A recording that
+    can't be read any more is named through `say`; AerError if that is all of them. Memory holds `top_n` events per
+    class and one cut.
+    """
+    if top_n < 1:
+        raise InputError(f"--top-n must be at least 1, it is {top_n}")
+    make_folder(folder)
+    before = _listed(folder)
+    written: list[tuple[str, Cut]] = []
+    failed: list[str] = []
+    for name, cut in _named(best(results, top_n)):
+        make_folder((folder / name).parent)
+        try:
+            _write(folder / name, cut)
+        except AudioError as error:
+            failed.append(str(error))
+        else:
+            written.append((name, cut))
+    write_rows(folder / LIST, COLUMNS, (_listing(name, cut) for name, cut in written))
+    for name in sorted(before - {name for name, _ in written}):
+        (folder / name).unlink(missing_ok=True)
+    if failed:
+        why = f"{len(failed)} of {len(failed) + len(written)} segments can't be cut; the first: {failed[0]}"
+        if not written:
+            raise AerError(why)
+        say(why)
+    return [folder / LIST, *(folder / name for name, _ in written)]
+
+
+def best(results: Iterable[FileResult], top_n: int) -> list[Cut]:
+    """The `top_n` events of each class with the highest scores, by class, then score; of equal ones the first."""
+    heaps: dict[str, list[tuple[float, int, Cut]]] = {}
+    number = 0
+    for result in results:
+        for event in result.events:
+            number -= 1
+            cut = Cut(event.label, float(event.score), result.name, result.path, *span(result, event))
+            heap = heaps.setdefault(event.label, [])
+            if len(heap) < top_n:
+                heapq.heappush(heap, (cut.score, number, cut))
+            else:
+                heapq.heappushpop(heap, (cut.score, number, cut))
+    return [cut for label in sorted(heaps) for _, _, cut in sorted(heaps[label], reverse=True)]
+
+
+def safe_name(text: str) -> str:
+    """`text` as one part of a path that every system takes: letters, digits, spaces and `-_.`, at most NAME_BYTES."""
+    kept = "".join(c if c.isalnum() or c in " -_." else "_" for c in unicodedata.normalize("NFC", text))
+    short = kept.encode()[:NAME_BYTES].decode(errors="ignore").strip(" .")
+    return f"{short}_" if not short or short.split(".")[0].lower() in _DEVICES else short
+
+
+def _named(cuts: Sequence[Cut]) -> list[tuple[str, Cut]]:
+    """Each cut with its file below the folder; no two have the same, also where case does not count."""
+    folders: dict[str, str] = {}
+    taken = {LIST}
+    named = []
+    for cut in cuts:
+        if cut.label not in folders:
+            folders[cut.label] = _free(safe_name(cut.label), "", taken)
+        stem = safe_name(PurePosixPath(cut.name).stem)
+        clip = f"{folders[cut.label]}/{cut.score:.3f}_{stem}_{cut.start_s:.2f}s"
+        named.append((_free(clip, ".wav", taken), cut))
+    return named
+
+
+def _free(name: str, suffix: str, taken: set[str]) -> str:
+    number, free = 1, f"{name}{suffix}"
+    while free.casefold() in taken:
+        number += 1
+        free = f"{name}_{number}{suffix}"
+    taken.add(free.casefold())
+    return free
+
+
+def _write(path: Path, cut: Cut) -> None:
+    source = Path(cut.path)
+    rate = probe(source).sample_rate
+    end_s = min(cut.end_s, cut.start_s + LONGEST_S) + PAD_S
+    samples, _ = quantise(read_crop(source, cut.clip_start_s, end_s - cut.clip_start_s, rate))
+    encoded = io.BytesIO()  # written by Python, so that a full disk is an OSError with its reason
+    soundfile.write(encoded, samples, rate, subtype="PCM_16", format="WAV")
+    write_whole(path, lambda file: file.write(encoded.getbuffer()), ADVICE)
+
+
+def _listing(name: str, cut: Cut) -> list[object]:
+    times_s = [round(seconds, DECIMALS) for seconds in (cut.clip_start_s, cut.start_s, cut.end_s)]
+    return [csv_path(name), csv_path(cut.name), *times_s, csv_text(encodable(cut.label)), round(cut.score, DECIMALS)]
+
+
+def _listed(folder: Path) -> set[str]:
+    """The segments of an earlier call, as far as its list names WAV files in a folder of this one."""
+    try:
+        with (folder / LIST).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            names = {row["segment"] for row in csv.DictReader(file) if row.get("segment")}
+    except FileNotFoundError:
+        return set()
+    except (OSError, csv.Error) as error:
+        raise InputError(f"{printable(folder / LIST)} can't be read: {error}; delete it") from error
+    plain = {os.path.normpath(name) for name in names if not os.path.isabs(name)}  # noqa: PTH117
+    return {
+        name for name in plain if len(parts := Path(name).parts) == 2 and parts[0] != ".." and name.endswith(".wav")
+    }

@@ -1,0 +1,313 @@
+"""Recordings of any length -> events, by models that were trained: `aer predict`.
+
+Recordings are gone through in order, their windows put together into batches, and the result of each is written when
+its last window is scored. A second call goes on with those that are not done.
+"""
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from aer import lock, parts
+from aer.bundle import Bundle, load
+from aer.corpus import SUFFIXES
+from aer.errors import AerError, InputError, StoppedError
+from aer.events import EventRules, EventTracker, FrameTimeline, Scores, as_events, window_spans
+from aer.parts import Recording, Results
+from aer.reading import End, Window, read_windows
+from aer.recogniser import Output, Recogniser
+from aer.results import FileResult
+from aer.text import printable, some
+
+RECIPE = 1  # raised when the same models and options would give other results than before
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to recognise. None: what the bundles say."""
+
+    window_s: float | None = None
+    overlap_s: float | None = None  # default: half a window for frames, else none
+    events: str = "auto"  # "frames", "windows"; auto: frames where the models have them
+    threshold: float | None = None
+    precision: float | None = None
+    rules: EventRules = field(default_factory=EventRules)
+    embeddings: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that is the same for every recording."""
+
+    recogniser: Recogniser
+    by_frames: bool
+    hop_samples: int  # from one window to the next
+    thresholds: "np.ndarray[tuple[int], np.dtype[np.float64]]"  # (C,)
+    rules: EventRules
+    embeddings: bool
+    recipe: str
+
+    @property
+    def kind(self) -> str:
+        """Which of the bundles' thresholds hold."""
+        return "frame" if self.by_frames else "window"
+
+
+def find_recordings(given: Sequence[Path], out: Path) -> list[Recording]:
+    """The files, and those in the folders with the name of an audio format, in order; `out` and hidden ones are none.
+
+    Names are those below the folder that was given. Raises InputError for what is not there, for no recordings at all,
+    and where two would have the same name.
+    """
+    found: dict[str, Path] = {}
+    for place in given:
+        if not place.exists():
+            raise InputError(f"{printable(place)} is not there")
+        for path, name in _below(place, out) if place.is_dir() else [(place, place.name)]:
+            if name in found and not path.samefile(found[name]):
+                both = f"{printable(found[name])} and {printable(path)}"
+                raise InputError(f"{both} would both be called {printable(name)}: give the folder around both")
+            found[name] = path
+    if not found:
+        raise InputError(f"{some(given)}: no recordings there, by their names")
+    return [_recording(path, name) for name, path in found.items()]
+
+
+def _recording(path: Path, name: str) -> Recording:
+    try:
+        status = path.stat()
+    except OSError:  # a link to nowhere: reading it will say so
+        return Recording(path, name, 0, 0)
+    return Recording(path, name, status.st_size, status.st_mtime_ns)
+
+
+def _below(folder: Path, out: Path) -> Iterator[tuple[Path, str]]:
+    hidden_from = out.resolve()
+    for here, folders, files in os.walk(folder):
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and Path(here, name).resolve() != hidden_from
+        )
+        for name in sorted(files):
+            path = Path(here, name)
+            if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
+                yield path, path.relative_to(folder).as_posix()
+
+
+def prepare(bundle_paths: Sequence[Path], options: Options, device: str) -> tuple[Work, list[str]]:
+    """Loads the models; gives what to say of them too. InputError where options and models don't fit."""
+    bundles = [load(path) for path in bundle_paths]
+    recogniser = Recogniser(bundles, options.window_s, device)
+    if options.events == "frames" and not recogniser.has_frames:
+        raise InputError("--events frames: these models have no frames (PANNs models of one hop have); take windows")
+    by_frames = recogniser.has_frames if options.events == "auto" else options.events == "frames"
+    overlap_s = options.overlap_s
+    if overlap_s is None:
+        overlap_s = recogniser.window_s / 2 if by_frames else 0.0
+    hop_samples = recogniser.window_samples - round(overlap_s * recogniser.sample_rate)
+    if hop_samples < 1:
+        raise InputError(f"--overlap {overlap_s:g} must be less than the window of {recogniser.window_s:g} s")
+    kind = "frame" if by_frames else "window"
+    thresholds, notes = recogniser.thresholds_of(kind, options.threshold, options.precision)
+    recipe = _recipe(bundles, options, overlap_s, by_frames)
+    work = Work(recogniser, by_frames, hop_samples, thresholds, options.rules, options.embeddings, recipe)
+    return work, _say(bundles, work, overlap_s, notes)
+
+
+def _recipe(bundles: Iterable[Bundle], options: Options, overlap_s: float, by_frames: bool) -> str:
+    """A digest of all that results depend on, beside the recording."""
+    told = {
+        "recipe": RECIPE,
+        "bundles": [bundle.digest for bundle in bundles],
+        **asdict(options),
+        "overlap_s": overlap_s,
+        "events": "frames" if by_frames else "windows",
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _say(bundles: Sequence[Bundle], work: Work, overlap_s: float, notes: dict[str, str]) -> list[str]:
+    used = work.recogniser
+    lines = [f"{printable(b.path)}: {b.kind}, {len(b.classes)} classes, epoch {b.epoch}" for b in bundles]
+    lines.append(
+        f"windows of {used.window_s:g} s with {overlap_s:g} s overlap at {used.sample_rate} Hz, events by "
+        f"{work.kind}s, on {used.device.type}"
+    )
+    trained_s = bundles[0].settings.clip_duration_s
+    if used.window_s != trained_s:
+        lines.append(f"the thresholds come from windows of {trained_s:g} s")
+    for name, note in list(notes.items())[:5]:
+        place = used.classes.index(name)
+        used_instead = f"{work.thresholds[place]:g}" if np.isfinite(work.thresholds[place]) else "none, never reported"
+        lines.append(f"threshold of {printable(name)}: {used_instead} ({note})")
+    lines += [f"and {len(notes) - 5} more classes without a threshold of their own"] * (len(notes) > 5)
+    return lines
+
+
+class _Collector:
+    """Puts the scores of one recording's windows together."""
+
+    def __init__(self, recording: Recording, work: Work):
+        self.recording = recording
+        self.work = work
+        self.starts: list[int] = []
+        self.scores: list[Scores] = []
+        self.embeddings: list[Scores] = []
+        used = work.recogniser
+        self.timeline = FrameTimeline(len(used.classes), used.hop_samples)
+        self.tracker = EventTracker(work.thresholds, work.rules, used.hop_samples / used.sample_rate)
+
+    def add(self, start: int, output: Output, place: int) -> None:
+        """Takes what the models say of window `place` of a batch, which begins at sample `start`."""
+        self.starts.append(start)
+        self.scores.append(output.scores[place])
+        if output.embeddings is not None:
+            self.embeddings.append(output.embeddings[place])
+        if self.work.by_frames and output.frames is not None:
+            self.tracker.add(self.timeline.add(start, output.frames[place]))
+
+    def result(self, end: End) -> FileResult:
+        """The recording's result, once all of its windows were added."""
+        used, rate = self.work.recogniser, self.work.recogniser.sample_rate
+        duration_s = end.n_samples / rate
+        scores = np.array(self.scores, dtype=np.float32).reshape(-1, len(used.classes))
+        starts_s = np.array(self.starts, dtype=np.float64) / rate
+        if self.work.by_frames:
+            self.tracker.add(self.timeline.finish(end.n_samples))
+            frame_s = used.hop_samples / rate
+            spans = [(s.begin * frame_s, s.end * frame_s, s.place, s.peak) for s in self.tracker.finish()]
+        else:
+            found = window_spans(scores, self.work.thresholds)
+            spans = [(starts_s[w], starts_s[w] + used.window_s, place, score) for w, place, score in found]
+        reason = end.reason if end.status != "partial" else f"{end.reason}; scored up to {duration_s:.1f} s"
+        return FileResult(
+            name=self.recording.name,
+            path=str(self.recording.path),
+            status=end.status,
+            reason=reason,
+            duration_s=duration_s,
+            events=as_events(spans, used.classes, self._probabilities(spans), duration_s),
+            classes=used.classes,
+            window_s=used.window_s,
+            starts_s=starts_s,
+            scores=scores,
+            embeddings=np.array(self.embeddings, dtype=np.float32) if self.work.embeddings else None,
+        )
+
+    def _probabilities(self, spans: Sequence[tuple[float, float, int, float]]) -> list[float | None]:
+        found: list[float | None] = [None] * len(spans)
+        for place in {span[2] for span in spans}:
+            rows = [row for row, span in enumerate(spans) if span[2] == place]
+            scores = np.array([spans[row][3] for row in rows])
+            for row, value in zip(rows, self.work.recogniser.probabilities(self.work.kind, place, scores), strict=True):
+                found[row] = value
+        return found
+
+
+def recognise(
+    recordings: Sequence[Recording], work: Work, batch_size: int, threads: int, bar: Any
+) -> Iterator[tuple[Recording, FileResult]]:
+    """Each recording with its result, in order. The last batch is filled with zeros: all batches are of one size."""
+    used = work.recogniser
+    sizes = (used.sample_rate, used.window_samples, work.hop_samples)
+    collectors: dict[int, _Collector] = {}
+    held: list[Window] = []
+
+    def scored() -> None:
+        batch = np.zeros((batch_size, used.window_samples), dtype=np.float32)
+        inside = [window for window in held if window.waveform is not None]
+        for row, window in enumerate(inside):
+            batch[row] = window.waveform
+        if inside:
+            output = used(batch, work.embeddings, work.by_frames)
+            for row, window in enumerate(inside):
+                collectors[window.recording].add(window.start, output, row)
+                bar.update(min(window.share * recordings[window.recording].size_bytes, bar.total - bar.n))
+
+    def ended() -> Iterator[tuple[Recording, FileResult]]:
+        for window in held:
+            if window.end is not None:
+                yield recordings[window.recording], collectors.pop(window.recording).result(window.end)
+
+    with read_windows(recordings, sizes, threads, 2 * batch_size) as windows:
+        for window in windows:
+            if window.recording not in collectors:
+                collectors[window.recording] = _Collector(recordings[window.recording], work)
+            held.append(window)
+            if sum(item.waveform is not None for item in held) == batch_size:
+                scored()
+                yield from ended()
+                held.clear()
+        scored()
+        yield from ended()
+
+
+def predict(
+    recordings: Sequence[Recording], work: Work, out: Path, batch_size: int, threads: int
+) -> tuple[Results, float, float]:
+    """Recognises what is not done yet, writes each result below `out`, and gives all results to read.
+
+    Beside them the seconds that it took and the seconds of audio that were gone through now. Under torchrun every
+    process takes its share of the recordings, and all wait for each other. StoppedError for Ctrl-C.
+    """
+    rank, n_ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    began, audio_s, n_done = time.monotonic(), 0.0, 0
+    with contextlib.ExitStack() as stack:
+        if rank == 0:
+            stack.enter_context(lock.held(out, "--out"))
+        (out / parts.FOLDER).mkdir(parents=True, exist_ok=True)
+        if n_ranks > 1:
+            # hours, as one process may have many more windows to go through than another
+            torch.distributed.init_process_group("gloo", timeout=datetime.timedelta(days=7))
+            stack.callback(torch.distributed.destroy_process_group)
+        todo = [recording for recording in recordings if not parts.is_done(out, recording, work.recipe)]
+        if n_ranks > 1:
+            torch.distributed.barrier()  # all have looked before one writes
+            todo = sorted(todo, key=lambda recording: -recording.size_bytes)[rank::n_ranks]
+        total = sum(recording.size_bytes for recording in todo)
+        bar = tqdm(total=total, unit="B", unit_scale=True, desc="recognising", disable=None if rank == 0 else True)
+        try:
+            with bar:
+                for recording, result in recognise(todo, work, batch_size, threads, bar):
+                    parts.save(out, recording, work.recipe, result)
+                    audio_s, n_done = audio_s + result.duration_s, n_done + 1
+                    speed = audio_s / (time.monotonic() - began)
+                    bar.set_postfix_str(f"{n_done} of {len(todo)}, {speed:.0f} times real time")
+        except KeyboardInterrupt as cause:
+            message = f"{n_done:,} of {len(todo):,} recordings are done; the same command goes on"
+            raise StoppedError(message, cause) from cause
+        if n_ranks > 1:
+            torch.distributed.barrier()
+    return Results(out, recordings), time.monotonic() - began, audio_s
+
+
+def summary(results: Iterable[FileResult], seconds: float, audio_s: float, written: Sequence[Path]) -> str:
+    """The last lines of `aer predict`. AerError where not one recording could be read."""
+    n_events = n_files = 0
+    bad: list[FileResult] = []
+    for result in results:
+        n_files, n_events = n_files + 1, n_events + len(result.events)
+        if result.status != "ok":
+            bad.append(FileResult(**{**vars(result), "scores": np.zeros((0, 0), np.float32), "embeddings": None}))
+    if bad and not any(result.status == "partial" for result in bad) and len(bad) == n_files:
+        raise AerError(
+            f"none of the {n_files:,} recordings could be read; the first: {printable(bad[0].path)}: "
+            f"{printable(bad[0].reason)}"
+        )
+    speed = f"; {audio_s / seconds:,.0f} times faster than real time" if audio_s else "; all were done already"
+    lines = [f"{n_events:,} events in {n_files:,} recordings{speed}"]
+    lines += [f"{len(bad):,} recordings could not be read, or not to their end: files.csv names them"] * bool(bad)
+    lines += [f"  {printable(result.name)}: {result.status}: {printable(result.reason)}" for result in bad[:5]]
+    lines += [f"  {printable(path)}" for path in written[:5]]
+    lines += [f"  and {len(written) - 5:,} more files"] * (len(written) > 5)
+    return "\n".join(lines)
