@@ -43,7 +43,7 @@ class Overlap:
     iou: float = 0.3
 
     def __str__(self) -> str:
-        return f"overlap of at least {self.iou:g} of their union"
+        return f"an overlap of at least {self.iou:g} of the time that either covers"
 
     def pairs(self, known: Array, found: Array) -> Array:
         starts, ends = np.maximum(known[:, None, 0], found[:, 0]), np.minimum(known[:, None, 1], found[:, 1])
@@ -64,7 +64,7 @@ class Collar:
     length_share: float = 0.5
 
     def __str__(self) -> str:
-        return f"start within {self.collar_s:g} s, end within that or {self.length_share:g} of the length"
+        return f"a start within {self.collar_s:g} s, end within that or {self.length_share:g} of the length"
 
     def pairs(self, known: Array, found: Array) -> Array:
         apart = np.abs(known[:, None] - found)  # (R, F, 2)
@@ -80,7 +80,7 @@ def event_counts(
     found: Events,
     durations_s: Mapping[str, float],
     classes: Sequence[str],
-    criterion: Criterion = Overlap(),  # noqa: B008  # it can't be changed
+    criterion: Criterion = Overlap(),
 ) -> Array:
     """Events per recording of `durations_s` and class, int (N, C, 3): found and known (hits), found, known.
 
