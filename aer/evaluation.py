@@ -2,7 +2,8 @@
 
 Intervals are percentiles of the bootstrap: recordings are drawn with replacement, all rows of one together, as windows
 of a recording are alike. The definitions are scikit-learn's; they are written anew here for rows that count several
-times, so that a thousand draws over hundreds of classes take minutes at most. B rows (recordings or windows), C classes.
+times, so that a thousand draws over hundreds of classes take minutes at most.
+B rows (recordings or windows), C classes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,8 +71,8 @@ def evaluate_scores(
     names, group = np.unique(np.arange(n_rows) if recordings is None else np.asarray(recordings), return_inverse=True)
     if group.shape != (n_rows,):
         raise ValueError(f"recordings {group.shape} for scores {rows.scores.shape}")
-    n_known = rows.targets.sum(axis=0)
-    unseen = [classes[c] for c in np.flatnonzero(n_known == 0)]
+    n_known: Array = rows.targets.sum(axis=0)
+    unseen = [label for label, count in zip(classes, n_known.tolist(), strict=True) if not count]
     lines = list(notes)
     if unseen:
         lines.append(f"no positive for {len(unseen)} of {n_classes} classes, so no AP, ROC-AUC, lwlrap: {some(unseen)}")
