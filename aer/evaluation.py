@@ -59,10 +59,11 @@ def evaluate_scores(
 ) -> Figures:
     """Figures of targets (B, C) bool and scores (B, C) in [0, 1], at thresholds (C,).
 
-    `recordings` (B,) says which rows belong together; None: each is a recording. Overall: "mAP", "cmAP" (see
-    `padded_average_precision`), "ROC-AUC", "lwlrap", "macro F1", "micro F1"; per class: "AP", "ROC-AUC", "lwlrap",
-    "F1". Means leave out classes for which a figure is not defined: no positive (AP, lwlrap), not both kinds
-    (ROC-AUC), neither known nor found (F1). Raises ValueError for shapes that do not match, NaN and scores beyond.
+    `recordings` (B,) says which rows belong together; None: each is a recording. Overall: "mAP", "cmAP" (BirdCLEF
+    2023's: five rows more, in which every class is present with score 1, so that each has a positive), "ROC-AUC",
+    "lwlrap", "macro F1", "micro F1"; per class: "AP", "ROC-AUC", "lwlrap", "F1". Means leave out classes for which a
+    figure is not defined: no positive (AP, lwlrap), not both kinds (ROC-AUC), neither known nor found (F1).
+    Raises ValueError for shapes that do not match, NaN and scores beyond.
     """
     rows = _Rows(np.asarray(targets, bool), np.asarray(scores, np.float64), np.asarray(thresholds, np.float64))
     n_rows, n_classes = rows.scores.shape
@@ -126,14 +127,6 @@ def evaluate_events(
     return _figures(title, classes, n_known, statistics, len(durations_s), n_draws, seed, lines)
 
 
-def padded_average_precision(targets: Array, scores: Array) -> Array:
-    """BirdCLEF 2023's average precision (C,): five rows more, in which each class is present with score 1.
-
-    Classes without positives then have one too, instead of none; its mean over all classes is cmAP.
-    """
-    return _Rows(targets, scores, np.zeros(targets.shape[1])).padded.average_precision(np.ones(len(targets)))
-
-
 def label_ranking_precisions(targets: Array, scores: Array) -> Array:
     """For each label of each row, the share of labels among the classes that score as high: (B, C), 0 for no label.
 
@@ -146,42 +139,53 @@ def label_ranking_precisions(targets: Array, scores: Array) -> Array:
 
 
 class _Ranking:
-    """Rows ordered by score, class by class, for rows that count several times. Equal scores are one step."""
+    """Rows ordered by score, class by class, for rows that count several times. Equal scores are one step.
+
+    K positives in all, by class and then from the highest score down.
+    """
 
     def __init__(self, targets: Array, scores: Array):
-        order = np.argsort(-scores, axis=0, kind="stable")
-        ranked = np.take_along_axis(scores, order, axis=0)
-        place = np.arange(len(scores))[:, None]
-        new = np.ones(ranked.shape, bool)
-        new[1:] = ranked[1:] != ranked[:-1]
-        last = np.ones(ranked.shape, bool)
-        last[:-1] = new[1:]
-        self.order = order
-        self.present = np.take_along_axis(targets, order, axis=0)
-        self.first = np.maximum.accumulate(np.where(new, place, 0), axis=0)  # of the rows with an equal score
-        self.last = np.minimum.accumulate(np.where(last, place, len(scores))[::-1], axis=0)[::-1]
+        n_rows, self.n_classes = scores.shape
+        self.order = np.argsort(-scores.T, axis=1, kind="stable")  # (C, B)
+        ranked = np.take_along_axis(scores.T, self.order, axis=1)
+        self.classes, places = np.nonzero(np.take_along_axis(targets.T, self.order, axis=1))
+        self.rows = self.order[self.classes, places]
+        # of the rows with the same score: the first place, and the one after the last
+        starts = np.ones((self.n_classes, n_rows + 1), bool)
+        starts[:, 1:-1] = ranked[:, 1:] != ranked[:, :-1]
+        everywhere = np.arange(n_rows + 1)
+        first = np.maximum.accumulate(np.where(starts, everywhere, 0), axis=1)
+        end = np.minimum.accumulate(np.where(starts, everywhere, n_rows)[:, ::-1], axis=1)[:, ::-1]
+        self.first, self.end = first[self.classes, places], end[self.classes, places + 1]
+        # the same among the positives
+        steps = self.classes * (n_rows + 1) + self.first
+        self.first_positive, self.end_positive = (np.searchsorted(steps, steps, side) for side in ("left", "right"))
+        self.class_start = np.searchsorted(self.classes, np.arange(self.n_classes))[self.classes]
 
-    def curves(self, weights: Array) -> tuple[Array, Array, Array]:
-        """Weights of the positives in order (B, C), and cumulated ones of positives and all (B + 1, C), from 0 on."""
-        ordered = weights[self.order]
-        hits = ordered * self.present
-        start = np.zeros((1, hits.shape[1]))
-        return hits, np.vstack([start, hits.cumsum(axis=0)]), np.vstack([start, ordered.cumsum(axis=0)])
+    def of(self, weights: Array) -> tuple[Array, Array, Array]:
+        """Average precision, with the padding of BirdCLEF but for its own rows (a sum), and ROC-AUC, each (C,).
 
-    def average_precision(self, weights: Array) -> Array:
-        """(C,), NaN without positives."""
-        hits, positives, found = self.curves(weights)
-        precision = _ratio(positives, found)
-        reached = np.take_along_axis(precision, self.last + 1, axis=0)
-        return _ratio((hits * np.where(hits > 0, reached, 0)).sum(axis=0), positives[-1])
-
-    def roc_auc(self, weights: Array) -> Array:
-        """(C,), NaN without positives or without negatives."""
-        hits, positives, found = self.curves(weights)
-        negatives = found - positives
+        NaN without positives (or without negatives, for ROC-AUC); the sum is 0 then.
+        """
+        found = np.zeros((self.n_classes, len(weights) + 1))
+        np.cumsum(weights[self.order], axis=1, out=found[:, 1:])
+        weight = weights[self.rows]
+        positives = np.concatenate([[0.0], np.cumsum(weight)])
+        before = positives[self.first_positive] - positives[self.class_start]
+        hits = positives[self.end_positive] - positives[self.class_start]
+        found_before, found_till = found[self.classes, self.first], found[self.classes, self.end]
+        total = self._sum(weight)
+        negatives = weights.sum() - total
         # negatives of the same score are half below
-        above = (np.take_along_axis(negatives, self.first, 0) + np.take_along_axis(negatives, self.last + 1, 0)) / 2
-        return _ratio((hits * (negatives[-1] - above)).sum(axis=0), positives[-1] * negatives[-1])
+        above = (found_before - before + found_till - hits) / 2
+        precision = np.divide(hits, found_till, out=np.zeros_like(hits), where=found_till > 0)
+        padded = (hits + PADDING_ROWS) / (found_till + PADDING_ROWS)
+        auc = self._sum(weight * (negatives[self.classes] - above))
+        return _ratio(self._sum(weight * precision), total), self._sum(weight * padded), _ratio(auc, total * negatives)
+
+    def _sum(self, values: Array) -> Array:
+        """Of values of positives (K,), per class (C,)."""
+        return np.bincount(self.classes, values, self.n_classes)
 
 
 class _Rows:
@@ -194,36 +198,28 @@ class _Rows:
         if not (len(scores) and np.all((scores >= 0) & (scores <= 1))):
             raise ValueError("scores must lie between 0 and 1, and there are none, or some are NaN or beyond")
         self.targets, self.scores = targets, scores
-        self.found = scores >= thresholds
         self.ranking = _Ranking(targets, scores)
-        padding = np.ones((PADDING_ROWS, scores.shape[1]))
-        self.padded = _Padded(np.vstack([targets, padding > 0]), np.vstack([scores, padding]))
-        self.label_precisions = label_ranking_precisions(targets, scores)
+        found, top = scores >= thresholds, scores == 1
+        counted = [targets & found, found, targets, label_ranking_precisions(targets, scores), targets & top, top]
+        self.counted = np.stack(counted, axis=1).astype(np.float64).reshape(len(scores), -1)  # (B, 6 C)
 
     def statistics(self, weights: Array) -> Statistics:
         """Of rows that count so many times: weights (B,)."""
-        hits, found, known = (weights @ counted for counted in (self.targets & self.found, self.found, self.targets))
-        counts = np.stack([hits, found, known], axis=-1)
-        precisions = self.ranking.average_precision(weights)
-        aucs = self.ranking.roc_auc(weights)
-        label_sums = weights @ self.label_precisions
+        sums = (weights @ self.counted).reshape(6, -1)
+        known, labels, top_hits, top = sums[2:]
+        f1 = f1_of(np.moveaxis(sums[:3], 0, -1))
+        precisions, padded, aucs = self.ranking.of(weights)
+        # the rows of the padding themselves share the top with what scores 1
+        padding = PADDING_ROWS * (top_hits + PADDING_ROWS) / (top + PADDING_ROWS)
         overall = {
             "mAP": _mean(precisions),
-            "cmAP": _mean(self.padded.average_precision(weights)),
+            "cmAP": _mean((padded + padding) / (known + PADDING_ROWS)),
             "ROC-AUC": _mean(aucs),
-            "lwlrap": float(_ratio(label_sums.sum(), known.sum())),
-            "macro F1": _mean(f1_of(counts)),
-            "micro F1": float(f1_of(counts.sum(axis=0))),
+            "lwlrap": float(_ratio(labels.sum(), known.sum())),
+            "macro F1": _mean(f1),
+            "micro F1": float(f1_of(sums[:3].sum(axis=1))),
         }
-        per_class = {"AP": precisions, "ROC-AUC": aucs, "lwlrap": _ratio(label_sums, known), "F1": f1_of(counts)}
-        return overall, per_class
-
-
-class _Padded(_Ranking):
-    """With the padding as the last rows, each of which counts once."""
-
-    def average_precision(self, weights: Array) -> Array:
-        return super().average_precision(np.concatenate([weights, np.ones(PADDING_ROWS)]))
+        return overall, {"AP": precisions, "ROC-AUC": aucs, "lwlrap": _ratio(labels, known), "F1": f1}
 
 
 def _f1_statistics(events: Array, segments: Array) -> Statistics:

@@ -25,7 +25,6 @@ from aer.evaluation import (
     evaluate_events,
     evaluate_scores,
     label_ranking_precisions,
-    padded_average_precision,
 )
 from aer.event_metrics import Collar, Criterion, Overlap, event_counts, f1_of, segment_counts
 from aer.metrics import macro_f1, mean_average_precision
@@ -115,7 +114,12 @@ def test_padding_by_hand() -> None:
     targets = np.array([[0, 1], [0, 0], [0, 0]], bool)
     scores = np.array([[0.9, 0.1], [0.5, 0.5], [0.1, 0.9]])
     # class 0: five positives at the top: 1. class 1: five at the top, and the sixth is found in place eight of eight
-    np.testing.assert_allclose(padded_average_precision(targets, scores), [1, (5 + 6 / 8) / 6])
+    figures = evaluate_scores(targets, scores, [0.5, 0.5], "ab", n_draws=0)
+    assert _value(figures, "cmAP") == pytest.approx((1 + (5 + 6 / 8) / 6) / 2)
+    # what scores 1 shares the place of the padding: of these six rows five are right
+    scores[0, 0] = 1
+    figures = evaluate_scores(targets, scores, [0.5, 0.5], "ab", n_draws=0)
+    assert _value(figures, "cmAP") == pytest.approx((5 / 6 + (5 + 6 / 8) / 6) / 2)
 
 
 def test_a_class_without_positives_is_left_out_and_named() -> None:
