@@ -215,7 +215,7 @@ def _fit_platt(targets: Array, scores: Array) -> Platt | None:
 
     None where the slope is negative.
     """
-    model = LogisticRegression().fit(_logits(scores)[:, None], targets)
+    model = LogisticRegression(solver="newton-cholesky").fit(_logits(scores)[:, None], targets)
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
     return Platt(slope, intercept) if slope > 0 else None
 

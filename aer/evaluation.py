@@ -1,0 +1,305 @@
+"""How good scores and events are: figures per class and over all of them, with intervals, and their report.
+
+Intervals are percentiles of the bootstrap: recordings are drawn with replacement, all rows of one together, as windows
+of a recording are alike. The definitions are scikit-learn's; they are written anew here for rows that count several
+times, so that a thousand draws over hundreds of classes take minutes at most.
+B rows (recordings or windows), C classes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata  # type: ignore[import-untyped]
+
+from aer.event_metrics import Criterion, Events, Overlap, event_counts, f1_of, segment_counts
+from aer.results import Event
+from aer.text import some
+
+Array = NDArray[Any]
+Statistics = tuple[dict[str, float], dict[str, Array]]  # over all classes; per class (C,)
+
+PADDING_ROWS = 5  # BirdCLEF 2023's
+MIN_RECORDINGS = 5  # an interval from fewer says nothing
+INTERVAL_PERCENTILES = (2.5, 97.5)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure and its 95% interval. NaN: nothing to count; interval None: too few recordings."""
+
+    value: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What an evaluation found."""
+
+    title: str
+    classes: tuple[str, ...]
+    n_recordings: int
+    n_known: tuple[int, ...]  # (C,) rows or events with the class
+    overall: dict[str, Figure]
+    per_class: dict[str, tuple[Figure, ...]]  # by the figure's name, (C,)
+    notes: tuple[str, ...]  # a line each: what did not count, and why
+
+
+def evaluate_scores(
+    targets: ArrayLike,
+    scores: ArrayLike,
+    thresholds: ArrayLike,
+    classes: Sequence[str],
+    recordings: ArrayLike | None = None,
+    n_draws: int = 1000,
+    seed: int = 0,
+    notes: Sequence[str] = (),
+) -> Figures:
+    """Figures of targets (B, C) bool and scores (B, C) in [0, 1], at thresholds (C,).
+
+    `recordings` (B,) says which rows belong together; None: each is a recording. Overall: "mAP", "cmAP" (BirdCLEF
+    2023's: five rows more, in which every class is present with score 1, so that each has a positive), "ROC-AUC",
+    "lwlrap", "macro F1", "micro F1"; per class: "AP", "ROC-AUC", "lwlrap", "F1". Means leave out classes for which a
+    figure is not defined: no positive (AP, lwlrap), not both kinds (ROC-AUC), neither known nor found (F1).
+    Raises ValueError for shapes that do not match, NaN and scores beyond.
+    """
+    rows = _Rows(np.asarray(targets, bool), np.asarray(scores, np.float64), np.asarray(thresholds, np.float64))
+    n_rows, n_classes = rows.scores.shape
+    if n_classes != len(classes):
+        raise ValueError(f"{len(classes)} classes for scores {rows.scores.shape}")
+    names, group = np.unique(np.arange(n_rows) if recordings is None else np.asarray(recordings), return_inverse=True)
+    if group.shape != (n_rows,):
+        raise ValueError(f"recordings {group.shape} for scores {rows.scores.shape}")
+    n_known: Array = rows.targets.sum(axis=0)
+    unseen = [label for label, count in zip(classes, n_known.tolist(), strict=True) if not count]
+    lines = list(notes)
+    if unseen:
+        lines.append(f"no positive for {len(unseen)} of {n_classes} classes, so no AP, ROC-AUC, lwlrap: {some(unseen)}")
+    return _figures(
+        f"scores of {n_rows} {'recordings' if recordings is None else f'windows of {len(names)} recordings'}",
+        classes,
+        n_known,
+        lambda weights: rows.statistics(weights[group]),
+        len(names),
+        n_draws,
+        seed,
+        lines,
+    )
+
+
+def evaluate_events(
+    known: Events,
+    found: Events,
+    durations_s: Mapping[str, float],
+    classes: Sequence[str],
+    criterion: Criterion | None = None,
+    segment_s: float = 1.0,
+    n_draws: int = 1000,
+    seed: int = 0,
+    notes: Sequence[str] = (),
+) -> Figures:
+    """Event-based and segment-based F1 (`aer.event_metrics`) over the recordings of `durations_s`.
+
+    A duration of 0 s is one that is not known: of a recording that can't be read, whose known events are then missed.
+    Overall and per class: "event F1", "segment F1" and what they are made of, "event precision", "event recall";
+    overall, these are of all classes' events together (micro), and "macro ..." are means over classes.
+    """
+    chosen = criterion or Overlap()
+    events = event_counts(known, found, durations_s, classes, chosen)
+    segments = segment_counts(known, found, durations_s, classes, segment_s)
+    late = sum(_late(event, durations_s[name]) for name, listed in known.items() for event in listed)
+    strange = sorted({event.label for listed in known.values() for event in listed} - set(classes))
+    lines = [f"an event is found by {chosen} (largest number of pairs); segments of {segment_s:g} s", *notes]
+    if late:
+        lines.append(f"{late} known events start after the end of their recording: they count as missed")
+    if strange:
+        lines.append(f"known events of other classes, not counted: {some(strange)}")
+
+    def statistics(weights: Array) -> Statistics:
+        by_events = np.tensordot(weights, events, 1)
+        by_segments = np.tensordot(weights, segments, 1)
+        return _f1_statistics(by_events, by_segments)
+
+    title = f"events in {len(durations_s)} recordings"
+    n_known = events[..., 2].sum(axis=0)
+    return _figures(title, classes, n_known, statistics, len(durations_s), n_draws, seed, lines)
+
+
+def label_ranking_precisions(targets: Array, scores: Array) -> Array:
+    """For each label of each row, the share of labels among the classes that score as high: (B, C), 0 for no label.
+
+    lwlrap (DCASE 2019, task 2) is their mean over all labels; a class's is the mean over its labels.
+    """
+    rank = rankdata(-scores, "max", axis=1)
+    among = np.where(targets, -scores, np.inf)  # labels first: their ranks are those among labels
+    hits = rankdata(among, "max", axis=1)
+    return np.where(targets, hits / rank, 0)
+
+
+class _Ranking:
+    """Rows ordered by score, class by class, for rows that count several times. Equal scores are one step.
+
+    K positives in all, by class and then from the highest score down.
+    """
+
+    def __init__(self, targets: Array, scores: Array):
+        n_rows, self.n_classes = scores.shape
+        self.order = np.argsort(-scores.T, axis=1, kind="stable")  # (C, B)
+        ranked = np.take_along_axis(scores.T, self.order, axis=1)
+        self.classes, places = np.nonzero(np.take_along_axis(targets.T, self.order, axis=1))
+        self.rows = self.order[self.classes, places]
+        # of the rows with the same score: the first place, and the one after the last
+        starts = np.ones((self.n_classes, n_rows + 1), bool)
+        starts[:, 1:-1] = ranked[:, 1:] != ranked[:, :-1]
+        everywhere = np.arange(n_rows + 1)
+        first = np.maximum.accumulate(np.where(starts, everywhere, 0), axis=1)
+        end = np.minimum.accumulate(np.where(starts, everywhere, n_rows)[:, ::-1], axis=1)[:, ::-1]
+        self.first, self.end = first[self.classes, places], end[self.classes, places + 1]
+        # the same among the positives
+        steps = self.classes * (n_rows + 1) + self.first
+        self.first_positive, self.end_positive = (np.searchsorted(steps, steps, side) for side in ("left", "right"))
+        self.class_start = np.searchsorted(self.classes, np.arange(self.n_classes))[self.classes]
+
+    def of(self, weights: Array) -> tuple[Array, Array, Array]:
+        """Average precision, with the padding of BirdCLEF but for its own rows (a sum), and ROC-AUC, each (C,).
+
+        NaN without positives (or without negatives, for ROC-AUC); the sum is 0 then.
+        """
+        found = np.zeros((self.n_classes, len(weights) + 1))
+        np.cumsum(weights[self.order], axis=1, out=found[:, 1:])
+        weight = weights[self.rows]
+        positives = np.concatenate([[0.0], np.cumsum(weight)])
+        before = positives[self.first_positive] - positives[self.class_start]
+        hits = positives[self.end_positive] - positives[self.class_start]
+        found_before, found_till = found[self.classes, self.first], found[self.classes, self.end]
+        total = self._sum(weight)
+        negatives = weights.sum() - total
+        # negatives of the same score are half below
+        above = (found_before - before + found_till - hits) / 2
+        precision = np.divide(hits, found_till, out=np.zeros_like(hits), where=found_till > 0)
+        padded = (hits + PADDING_ROWS) / (found_till + PADDING_ROWS)
+        auc = self._sum(weight * (negatives[self.classes] - above))
+        return _ratio(self._sum(weight * precision), total), self._sum(weight * padded), _ratio(auc, total * negatives)
+
+    def _sum(self, values: Array) -> Array:
+        """Of values of positives (K,), per class (C,)."""
+        return np.bincount(self.classes, values, self.n_classes)
+
+
+class _Rows:
+    """Everything about rows that does not depend on how often each counts."""
+
+    def __init__(self, targets: Array, scores: Array, thresholds: Array):
+        if scores.ndim != 2 or targets.shape != scores.shape or thresholds.shape != scores.shape[1:]:
+            shapes = f"targets {targets.shape}, scores {scores.shape} and thresholds {thresholds.shape}"
+            raise ValueError(f"{shapes} do not match")
+        if not (len(scores) and np.all((scores >= 0) & (scores <= 1))):
+            raise ValueError("scores must lie between 0 and 1, and there are none, or some are NaN or beyond")
+        self.targets, self.scores = targets, scores
+        self.ranking = _Ranking(targets, scores)
+        found, top = scores >= thresholds, scores == 1
+        counted = [targets & found, found, targets, label_ranking_precisions(targets, scores), targets & top, top]
+        self.counted = np.stack(counted, axis=1).astype(np.float64).reshape(len(scores), -1)  # (B, 6 C)
+
+    def statistics(self, weights: Array) -> Statistics:
+        """Of rows that count so many times: weights (B,)."""
+        sums = (weights @ self.counted).reshape(6, -1)
+        known, labels, top_hits, top = sums[2:]
+        f1 = f1_of(np.moveaxis(sums[:3], 0, -1))
+        precisions, padded, aucs = self.ranking.of(weights)
+        # the rows of the padding themselves share the top with what scores 1
+        padding = PADDING_ROWS * (top_hits + PADDING_ROWS) / (top + PADDING_ROWS)
+        overall = {
+            "mAP": _mean(precisions),
+            "cmAP": _mean((padded + padding) / (known + PADDING_ROWS)),
+            "ROC-AUC": _mean(aucs),
+            "lwlrap": float(_ratio(labels.sum(), known.sum())),
+            "macro F1": _mean(f1),
+            "micro F1": float(f1_of(sums[:3].sum(axis=1))),
+        }
+        return overall, {"AP": precisions, "ROC-AUC": aucs, "lwlrap": _ratio(labels, known), "F1": f1}
+
+
+def _f1_statistics(events: Array, segments: Array) -> Statistics:
+    """From counts (C, 3) of events and of segments."""
+
+    def of(counts: Array, segment: Array) -> dict[str, Array]:
+        return {
+            "event F1": f1_of(counts),
+            "event precision": _ratio(counts[..., 0], counts[..., 1]),
+            "event recall": _ratio(counts[..., 0], counts[..., 2]),
+            "segment F1": f1_of(segment),
+        }
+
+    per_class = of(events, segments)
+    overall = {name: float(value) for name, value in of(events.sum(axis=0), segments.sum(axis=0)).items()}
+    macro = {f"macro {name}": _mean(per_class[name]) for name in ("event F1", "segment F1")}
+    return overall | macro, per_class
+
+
+def _figures(
+    title: str,
+    classes: Sequence[str],
+    n_known: Array,
+    statistics: Callable[[Array], Statistics],
+    n_recordings: int,
+    n_draws: int,
+    seed: int,
+    notes: Sequence[str],
+) -> Figures:
+    """`statistics` of all recordings, with the intervals that draws from them give."""
+    overall, per_class = statistics(np.ones(n_recordings))
+    drawn: list[Statistics] = []
+    lines = list(notes)
+    if n_recordings < MIN_RECORDINGS:
+        lines.append(f"no intervals: {n_recordings} recordings, {MIN_RECORDINGS} are needed")
+    else:
+        drawn = [statistics(weights) for weights in _draws(n_recordings, n_draws, seed)]
+    return Figures(
+        title,
+        tuple(classes),
+        n_recordings,
+        tuple(int(count) for count in n_known),
+        {name: Figure(value, _interval([draw[0][name] for draw in drawn])) for name, value in overall.items()},
+        {
+            name: tuple(
+                Figure(float(value), _interval([draw[1][name][c] for draw in drawn])) for c, value in enumerate(values)
+            )
+            for name, values in per_class.items()
+        },
+        tuple(lines),
+    )
+
+
+def _draws(n_recordings: int, n_draws: int, seed: int) -> Iterator[Array]:
+    """How often each recording is drawn, (N,), when N are drawn with replacement."""
+    random = np.random.default_rng(seed)
+    for _ in range(n_draws):
+        yield np.bincount(random.integers(n_recordings, size=n_recordings), minlength=n_recordings).astype(float)
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Of the draws in which the figure is defined; None without any."""
+    defined = np.array([value for value in values if not np.isnan(value)])
+    if not defined.size:
+        return None
+    low, high = np.percentile(defined, INTERVAL_PERCENTILES)
+    return float(low), float(high)
+
+
+def _late(event: Event, duration_s: float) -> bool:
+    return 0 < duration_s <= event.start_s
+
+
+def _mean(values: Array) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
+
+
+def _ratio(parts: Any, wholes: Any) -> Array:
+    """NaN where the whole is 0."""
+    whole = np.asarray(wholes, np.float64)
+    ratio: Array = np.divide(parts, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return ratio

@@ -1,0 +1,126 @@
+"""What is to be found: labels of recordings and known events, on their way to arrays. C classes."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from aer.corpus import read_table
+from aer.errors import InputError
+from aer.results import Event
+from aer.text import printable, some
+
+Array = NDArray[Any]
+COLUMNS = ("audio_id", "start_s", "end_s", "ebird_code")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The known events of recordings."""
+
+    events: dict[str, tuple[Event, ...]]  # by the name that `read_events` or `of_recordings` gave
+    unknown: dict[str, int]  # how many events of each label that is none of the model's classes; not in `events`
+
+    @property
+    def note(self) -> str:
+        """A line on the events that can't count; "" where there are none."""
+        if not self.unknown:
+            return ""
+        count = sum(self.unknown.values())
+        return f"{count} known events don't count, as the model has no such class: {some(sorted(self.unknown))}"
+
+
+def read_events(csv: Path, classes: Sequence[str]) -> Truth:
+    """The events of a CSV with the columns audio_id, start_s, end_s and ebird_code, by audio_id and start.
+
+    Raises InputError, in one line, for a CSV that can't be read, for missing columns, empty cells, times that are no
+    numbers, below 0 or in the wrong order, and where none of its labels is one of `classes`.
+    """
+    table = read_table(csv)
+    missing = [column for column in COLUMNS if column not in table.columns]
+    if missing:
+        raise InputError(
+            f"csv {csv} needs the columns {', '.join(COLUMNS)}; it has {', '.join(map(printable, table.columns))}"
+        )
+    names, labels = table["audio_id"].str.strip(), table["ebird_code"].str.strip()
+    starts_s, ends_s = (pd.to_numeric(table[name], errors="coerce").to_numpy(float) for name in ("start_s", "end_s"))
+    finite = np.isfinite(starts_s) & np.isfinite(ends_s)
+    _check(csv, ((names == "") | (labels == "")).to_numpy(), "has no audio_id or no ebird_code")
+    _check(csv, ~finite, "has a start_s or end_s that is no number")
+    _check(csv, starts_s < 0, "starts before 0 s")
+    _check(csv, ends_s <= starts_s, "does not end after its start")
+    known = set(classes)
+    if not known & set(labels):
+        raise InputError(f"csv {csv} has no class of the model's ({some(classes)}); it has {some(sorted(set(labels)))}")
+    events: dict[str, list[Event]] = {name: [] for name in names}
+    for name, start_s, end_s, label in zip(names, starts_s.tolist(), ends_s.tolist(), labels, strict=True):
+        if label in known:
+            events[name].append(Event(start_s, end_s, label, 1.0))
+    ordered = {name: tuple(sorted(events[name], key=lambda e: (e.start_s, e.label))) for name in sorted(events)}
+    return Truth(ordered, dict(Counter(label for label in labels if label not in known)))
+
+
+def of_recordings(truth: Truth, names: Iterable[str], csv: Path) -> Truth:
+    """The same by the names of recordings (`site/a.wav`), which `csv` may give whole, without suffix or without folder.
+
+    A recording that the CSV does not name has no events. Raises InputError where the CSV names a recording that is not
+    there, or one by a name that several have.
+    """
+    candidates: dict[str, set[str]] = {}
+    for name in names:
+        path = PurePosixPath(name)
+        for alias in (name, path.name, path.stem, str(path.with_suffix(""))):
+            candidates.setdefault(alias, set()).add(name)
+    lost = [name for name in truth.events if name not in candidates]
+    if lost:
+        raise InputError(f"csv {csv} names {len(lost)} recordings that are not there: {some(lost)}")
+    events: dict[str, tuple[Event, ...]] = {}
+    for alias, known in truth.events.items():
+        # a whole name is that recording, even if another one's is the same without its suffix
+        chosen = {alias} & candidates[alias] or candidates[alias]
+        name = min(chosen)
+        if len(chosen) > 1 or name in events:
+            raise InputError(f"csv {csv}: {printable(alias)} may be one of several: {some(sorted({*chosen, name}))}")
+        events[name] = known
+    return Truth(events, truth.unknown)
+
+
+def window_targets(
+    events: Mapping[str, Sequence[Event]],
+    windows: Sequence[tuple[str, float, float]],
+    classes: Sequence[str],
+    min_overlap_s: float = 0.1,
+) -> Array:
+    """Which classes are in windows (recording, start, end in s): bool (W, C).
+
+    A class is in a window that shares at least `min_overlap_s` with one of its events, or all of a shorter event. All
+    events must be of `classes`.
+    """
+    column = {label: c for c, label in enumerate(classes)}
+    targets = np.zeros((len(windows), len(classes)), bool)
+    for row, (name, start_s, end_s) in enumerate(windows):
+        for event in events.get(name, ()):
+            shared_s = min(end_s, event.end_s) - max(start_s, event.start_s)
+            if shared_s >= min(min_overlap_s, event.end_s - event.start_s) - 1e-9:
+                targets[row, column[event.label]] = True
+    return targets
+
+
+def label_targets(labels: Iterable[Iterable[str]], classes: Sequence[str]) -> tuple[Array, dict[str, int]]:
+    """Labels of recordings -> bool (N, C), and how many recordings have each label that is none of `classes`."""
+    column = {label: c for c, label in enumerate(classes)}
+    rows = [set(row) for row in labels]
+    targets = np.zeros((len(rows), len(classes)), bool)
+    for n, row in enumerate(rows):
+        targets[n, [column[label] for label in row if label in column]] = True
+    return targets, dict(Counter(label for row in rows for label in sorted(row) if label not in column))
+
+
+def _check(csv: Path, bad: Array, what: str) -> None:
+    if bad.any():
+        raise InputError(f"csv {csv}: {bad.sum()} of {len(bad)} events {what}; the first in line {bad.argmax() + 2}")
