@@ -237,6 +237,59 @@ def predict(
         print(work.summary(results, seconds, audio_s, written))
 
 
+def evaluate(
+    bundle: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE.aer... PLACE")],
+    csv: Path | None = None,
+    out: Path = Path("evaluation"),
+    events: Literal["auto", "frames", "windows"] = "auto",
+    threshold: float | None = None,
+    overlap: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None,
+    hysteresis: float = 0.8,
+    draws: int = 1000,
+    batch_size: int = 16,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    workers: int | None = None,
+) -> None:
+    """Says how good a model is on a labelled corpus, or on soundscapes with known events.
+
+    Args:
+        bundle: bundles (the scores of several are averaged), then a corpus, or a folder with events.csv and recordings
+        csv: CSV of the corpus, or of the known events (audio_id,start_s,end_s,ebird_code)
+        out: folder for evaluation.json and the scores
+        events: by frames (onset and offset; PANNs) or by whole windows; auto: frames where the model has them
+        threshold: score from which a class counts as found in soundscapes; default: each class's own
+        overlap: of one window with the next
+        hysteresis: share of the threshold down to which an event that has begun goes on (frames)
+        draws: resamplings of the recordings for the 95% intervals; 0: no intervals
+        batch_size: windows that go through the model at a time
+        device: auto: a GPU where there is one
+        workers: threads that decode; default: one per core
+    """
+    if len(bundle) < 2:
+        raise InputError("aer evaluate needs a bundle and a corpus: aer evaluate runs/panns/best.aer datasets/sample")
+    *bundles, place = bundle
+    _check_range({"--threshold": threshold, "--hysteresis": hysteresis}, 0, 1)
+    _check_range({"--overlap": overlap, "--draws": draws}, 0, math.inf)
+    _check_range({"--batch-size": batch_size, "--workers": workers}, 1, math.inf)
+    if csv is not None and not csv.is_file():
+        raise InputError(f"csv {csv} is not there")
+
+    from aer import evaluate as work
+    from aer.events import EventRules
+    from aer.parallel import cores
+    from aer.predict import Options, prepare
+    from aer.report import report
+
+    options = Options(overlap_s=overlap, events=events, threshold=threshold, rules=EventRules(hysteresis))
+    models, told = prepare(bundles, options, device)
+    print(*told, sep="\n")
+    figures = work.evaluate(models, place, csv, out, batch_size, workers or cores(), draws)
+    texts, plain = zip(*map(report, figures), strict=True)
+    print("", "\n\n".join(texts), sep="\n")
+    work.write_report(out / work.REPORT, list(plain))
+    print(f"\n{out / work.REPORT}")
+
+
 def _check_range(options: dict[str, float | None], least: float, most: float) -> None:
     for option, value in options.items():
         if value is not None and not (least <= value <= most and math.isfinite(value)):
@@ -263,6 +316,7 @@ def main() -> None:
     app.command(_bound(summary))
     app.command(_bound(crossval))
     app.command(_bound(predict))
+    app.command(_bound(evaluate))
 
     def work() -> None:
         match sys.argv[1:]:

@@ -7,12 +7,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from aer.corpus import read_table
 from aer.errors import InputError
 from aer.results import Event
+from aer.tables import read_table
 from aer.text import printable, some
 
 Array = NDArray[Any]
@@ -42,15 +41,17 @@ def read_events(csv: Path, classes: Sequence[str]) -> Truth:
     numbers, below 0 or in the wrong order, and where none of its labels is one of `classes`.
     """
     table = read_table(csv)
-    missing = [column for column in COLUMNS if column not in table.columns]
+    missing = [column for column in COLUMNS if column not in table]
     if missing:
-        raise InputError(
-            f"csv {csv} needs the columns {', '.join(COLUMNS)}; it has {', '.join(map(printable, table.columns))}"
-        )
-    names, labels = table["audio_id"].str.strip(), table["ebird_code"].str.strip()
-    starts_s, ends_s = (pd.to_numeric(table[name], errors="coerce").to_numpy(float) for name in ("start_s", "end_s"))
+        raise InputError(f"csv {csv} needs the columns {', '.join(COLUMNS)}; it has {', '.join(map(printable, table))}")
+    names, labels = ([cell.strip() for cell in table[name]] for name in ("audio_id", "ebird_code"))
+    starts_s, ends_s = (np.array(list(map(_number, table[name]))) for name in ("start_s", "end_s"))
     finite = np.isfinite(starts_s) & np.isfinite(ends_s)
-    _check(csv, ((names == "") | (labels == "")).to_numpy(), "has no audio_id or no ebird_code")
+    _check(
+        csv,
+        np.array([not (name and label) for name, label in zip(names, labels, strict=True)]),
+        "has no audio_id or no ebird_code",
+    )
     _check(csv, ~finite, "has a start_s or end_s that is no number")
     _check(csv, starts_s < 0, "starts before 0 s")
     _check(csv, ends_s <= starts_s, "does not end after its start")
@@ -63,6 +64,13 @@ def read_events(csv: Path, classes: Sequence[str]) -> Truth:
             events[name].append(Event(start_s, end_s, label, 1.0))
     ordered = {name: tuple(sorted(events[name], key=lambda e: (e.start_s, e.label))) for name in sorted(events)}
     return Truth(ordered, dict(Counter(label for label in labels if label not in known)))
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")
 
 
 def of_recordings(truth: Truth, names: Iterable[str], csv: Path) -> Truth:

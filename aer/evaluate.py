@@ -1,0 +1,116 @@
+"""How good a trained model is on recordings that it has not been trained on: `aer evaluate`.
+
+On a corpus, a recording's score is the mean (or the maximum, as in training) of its windows' and its labels are the
+truth. On soundscapes with known events, the events found are compared with them, and the windows with what lies in
+them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aer import parts, predict
+from aer.corpus import find_corpus
+from aer.errors import AerError, InputError
+from aer.evaluation import Figures, evaluate_events, evaluate_scores
+from aer.files import write_whole
+from aer.results import FileResult
+from aer.text import as_bytes, printable, some
+from aer.truth import label_targets, of_recordings, read_events, window_targets
+
+EVENTS, AUDIO, REPORT = "events.csv", "test_audio", "evaluation.json"
+
+
+def evaluate(
+    work: predict.Work, place: Path, csv: Path | None, out: Path, batch_size: int, threads: int, n_draws: int
+) -> list[Figures]:
+    """What the models of `work` are worth on the corpus or the soundscapes in `place`; their results go below `out`.
+
+    Soundscapes are a folder with `events.csv` (or `csv` with its columns) and recordings in it or in `test_audio`.
+    Raises InputError where `place` is neither.
+    """
+    events = csv if csv is not None and _has_events(csv) else place / EVENTS if csv is None else None
+    if events is not None and events.is_file():
+        return _on_soundscapes(work, place, events, out, batch_size, threads, n_draws)
+    return [_on_corpus(work, place, csv, out, batch_size, threads, n_draws)]
+
+
+def _has_events(csv: Path) -> bool:
+    with csv.open(encoding="utf-8-sig", errors="replace") as file:
+        return {"audio_id", "start_s", "end_s"} <= set(file.readline().strip().split(","))
+
+
+def _on_soundscapes(
+    work: predict.Work, place: Path, csv: Path, out: Path, batch_size: int, threads: int, n_draws: int
+) -> list[Figures]:
+    classes = work.recogniser.classes
+    known = read_events(csv, classes)
+    folder = place / AUDIO if (place / AUDIO).is_dir() else place
+    recordings = predict.find_recordings([folder], out)
+    truth = of_recordings(known, [recording.name for recording in recordings], csv)
+    results, *_ = predict.predict(recordings, work, out, batch_size, threads)
+    notes = [truth.note] if truth.note else []
+    found, durations_s, windows, scores = {}, {}, [], []
+    for result in results:
+        found[result.name], durations_s[result.name] = result.events, result.duration_s
+        windows += [(result.name, start_s, start_s + result.window_s) for start_s in result.starts_s.tolist()]
+        scores.append(result.scores)
+        notes += _complaint(result)
+    if not windows:
+        raise AerError(f"none of the recordings in {printable(folder)} can be read; {notes[-1]}")
+    by_events = evaluate_events(truth.events, found, durations_s, classes, n_draws=n_draws, notes=notes)
+    by_windows = evaluate_scores(
+        window_targets(truth.events, windows, classes),
+        np.concatenate(scores),
+        work.recogniser.thresholds_of("window", None, None)[0],
+        classes,
+        recordings=np.array([name for name, *_ in windows]),
+        n_draws=n_draws,
+    )
+    return [by_events, by_windows]
+
+
+def _on_corpus(
+    work: predict.Work, place: Path, csv: Path | None, out: Path, batch_size: int, threads: int, n_draws: int
+) -> Figures:
+    used = work.recogniser
+    corpus = find_corpus(place, csv, None, used.bundles[0].background)
+    targets, unknown = label_targets([recording.labels for recording in corpus.recordings], used.classes)
+    if not targets.any():
+        raise InputError(
+            f"{printable(place)} has no class of the model's ({some(used.classes)}); it has {some(corpus.classes)}"
+        )
+    base = place.resolve()
+    recordings = []
+    for recording in corpus.recordings:
+        path, status = recording.path.resolve(), recording.path.stat()
+        name = path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix().lstrip("/")
+        recordings.append(parts.Recording(recording.path, name, status.st_size, status.st_mtime_ns))
+    results, *_ = predict.predict(recordings, work, out, batch_size, threads)
+    how = used.bundles[0].settings.clip_score
+    notes = [f"a recording's score is the {how} of its windows'"]
+    notes += [f"{count} recordings have the label {printable(label)}, which the model has not" for label, count in
+              sorted(unknown.items())]  # fmt: skip
+    notes += [f"left out: {printable(path)}: {printable(reason)}" for path, reason in corpus.left_out]
+    rows, scores = [], []
+    for row, result in enumerate(results):
+        notes += _complaint(result)
+        if result.status == "ok":
+            rows.append(row)
+            scores.append(result.scores.mean(axis=0) if how == "mean" else result.scores.max(axis=0))
+    if not rows:
+        raise AerError(f"none of the recordings in {printable(place)} can be read; {notes[-1]}")
+    thresholds, _ = used.thresholds_of("window", None, None)
+    return evaluate_scores(targets[rows], np.array(scores), thresholds, used.classes, n_draws=n_draws, notes=notes)
+
+
+def _complaint(result: FileResult) -> list[str]:
+    return [] if result.status == "ok" else [f"{printable(result.name)}: {result.status}: {printable(result.reason)}"]
+
+
+def write_report(path: Path, told: list[dict[str, Any]]) -> None:
+    """The figures as JSON."""
+    content = as_bytes(json.dumps(told, indent=1) + "\n")
+    write_whole(path, lambda file: file.write(content), "make room, and the same command goes on")
