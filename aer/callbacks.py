@@ -20,6 +20,7 @@ from aer.blame import Blame
 from aer.errors import AerError
 from aer.files import write_csv
 from aer.metrics import clip_scores, macro_f1, mean_average_precision
+from aer.runs import UNREADABLE
 from aer.text import csv_path, csv_text, printable, some
 
 
@@ -30,7 +31,7 @@ class UnreadableCallback(Callback):  # type: ignore[misc]
     loader's recordings, the run ends; one alone never ends it, unless the share is 0.
     """
 
-    file_name = "unreadable.csv"
+    file_name = UNREADABLE
 
     def __init__(self, names: Mapping[str, Sequence[str]], run_dir: Path, max_share: float):
         """`names`: for each loader the recordings' names, in the order of the indices in `batch["unreadable"]`."""

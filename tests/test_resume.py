@@ -183,7 +183,12 @@ def test_what_a_killed_run_left_lying_is_cleared_away(tmp_path: Path) -> None:
     checkpoints = tmp_path / "parts/checkpoints"
     (checkpoints / ".last.pth.part").write_bytes(b"half a file")
     (checkpoints / "epoch_0099.pth").write_bytes(b"of an epoch that was not finished")
+    others = ["epoch_best_of_2023.pth", "epoch_1.pth", "epoch_0000.pth", "epoch_00003.pth", "epoch_0001.pth.bak"]
+    for name in others:
+        (checkpoints / name).write_text("not the run's")
     toy_train(tmp_path / "parts", 2)
+    for name in others:
+        (checkpoints / name).unlink()  # which are all there
     assert checkpoint_differences(tmp_path / "whole/checkpoints", checkpoints) == []
 
 
