@@ -36,9 +36,9 @@ _LENGTH = struct.Struct("<H")  # of the comment: the last two bytes of an archiv
 _BLOCK_BYTES = 1 << 20
 
 
-def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes tensors and plain values, with the format's number and a checksum."""
-    write_whole(path, lambda file: _write({"format": FORMAT, **content}, file), ADVICE)
+def save(path: Path, content: Mapping[str, Any], keep_old_as: Path | None = None) -> None:
+    """Writes tensors and plain values, with the format's number and a checksum; `keep_old_as`: see `write_whole`."""
+    write_whole(path, lambda file: _write({"format": FORMAT, **content}, file), ADVICE, keep_old_as)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -191,9 +191,9 @@ class CheckpointCallback(ICheckpointCallback):  # type: ignore[misc]
         return {**self.about, "epoch": epoch, "metrics": metrics, "model": weights}
 
     def _write_last(self, content: Mapping[str, Any]) -> None:
-        if self.last_is_whole:
-            link_whole(self.last_path, self.folder / checkpoint.PREVIOUS, checkpoint.ADVICE)
-        checkpoint.save(self.last_path, {**content, "best": self.best, "history": self.history})
+        # not before the new state is whole: a disk that is full then would leave two names of one file
+        previous = self.folder / checkpoint.PREVIOUS if self.last_is_whole else None
+        checkpoint.save(self.last_path, {**content, "best": self.best, "history": self.history}, previous)
         self.last_is_whole = True
 
     def _clear(self) -> None:
