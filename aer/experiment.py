@@ -22,7 +22,7 @@ from aer.callbacks import (
     UnreadableCallback,
     ValidationLossCallback,
 )
-from aer.corpus import Corpus, check_classes, find_corpus
+from aer.corpus import Corpus, check_classes, check_readable, find_corpus
 from aer.datasets import EpochSampler, TrainClips, ValidationWindows
 from aer.engine import Engine, Runner, build_engine, told_how_to_go_on
 from aer.errors import AerError, InputError
@@ -104,6 +104,7 @@ def _find_recordings(settings: AnySettings, engine: Engine) -> tuple[Corpus, Spl
         raise InputError(
             f"background_class: no recording has the label {printable(name)!r}{near_matches(name, corpus.classes)}"
         )
+    check_readable(corpus, settings.max_unreadable_share)
     check_classes(corpus)
     if settings.loss_func == "CrossEntropy":
         _check_single_labels(corpus)
