@@ -81,7 +81,20 @@ def check_may_go_on(folder: Path, settings: Settings, folds_csv: str) -> bool:
             f"{folder} holds a run with other settings ({'; '.join(differences)}); --fresh starts a new one beside it, "
             "--run-dir names another folder"
         )
+    if settings.epochs < before["epochs"]:
+        _check_not_done_yet(folder, settings.epochs)
     return True
+
+
+def _check_not_done_yet(folder: Path, epochs: int) -> None:
+    """InputError where a run has done more epochs than it is to have."""
+    path, _ = checkpoint.find(folder / CHECKPOINTS)
+    done = checkpoint.read(path)["epoch"] if path is not None else 0
+    if done > epochs:
+        raise InputError(
+            f"{folder} holds a run with {done} epochs behind it, and epochs is {epochs}: set --epochs to {done} or "
+            "more, or --fresh starts a new one beside it"
+        )
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
@@ -93,7 +106,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path} can't be read: {error.strerror}; name another --run-dir") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged, or not of a run of aer: {error}; name another --run-dir") from error
-    if not isinstance(found, dict) or not found.keys() >= _OF_EVERY_RUN:
+    if not isinstance(found, dict) or not found.keys() >= _OF_EVERY_RUN or not isinstance(found["epochs"], int):
         raise InputError(f"{path} is not of a run of aer, and would be overwritten; name another --run-dir")
     return found
 
