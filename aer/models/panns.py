@@ -151,7 +151,7 @@ class Cnn14(nn.Module):
             "logits": logits,
             "clipwise_output": clipwise,
             "framewise_output": spread_over_frames(segmentwise, x.shape[2]),
-            "embedding": features.mean(dim=2),
+            "embedding": features.float().mean(dim=2),
         }
 
     def logmel(self, waveform: Tensor) -> Tensor:

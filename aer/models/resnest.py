@@ -55,7 +55,7 @@ class ResnestClassifier(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             logits = self.head(features.float())
             clipwise = logits.softmax(dim=1) if self.exclusive else logits.sigmoid()
-        return {"logits": logits, "clipwise_output": clipwise, "embedding": features}
+        return {"logits": logits, "clipwise_output": clipwise, "embedding": features.float()}
 
 
 def build_resnest(settings: ResnestSettings, n_classes: int) -> ResnestClassifier:
