@@ -281,7 +281,8 @@ def _soundfile_blocks(
             break
         position += len(block)
         with np.errstate(invalid="ignore", over="ignore"):  # not finite: the caller looks
-            yield block[:, 0] if info.channels == 1 else block.mean(axis=1)
+            mono = block[:, 0] if info.channels == 1 else block.mean(axis=1)
+        yield mono  # outside: a stream that is left here may be closed by a thread that can't restore numpy's state
     slack = max(MP3_SLACK_SAMPLES, MP3_SLACK * info.n_samples) if _is_mp3(file) else 0
     if stop - position > slack:
         raise _error(path, f"cut short: its header promises {info.n_samples} samples, decoding ends at {position}")

@@ -79,7 +79,8 @@ class EventTracker:
 
     def __init__(self, thresholds: npt.NDArray[np.float64], rules: EventRules, frame_s: float):
         self.high = thresholds
-        self.low = thresholds * rules.hysteresis
+        self.low = np.full_like(thresholds, np.inf)  # of classes that are never reported it stays so
+        np.multiply(thresholds, rules.hysteresis, out=self.low, where=np.isfinite(thresholds))
         self.rules = rules
         self.frame_s = frame_s
         self.first = 0  # the frame that comes next

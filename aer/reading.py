@@ -1,11 +1,14 @@
 """Recordings decoded in background threads, as windows in a fixed order, while a model works on those before."""
 
+import itertools
 import queue
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+import numpy as np
 
 from aer.audio import Waveform, open_stream, resampled
 from aer.errors import AudioError, EmptyAudioError
@@ -38,53 +41,77 @@ class End:
 
 
 class _Reader(threading.Thread):
-    """Decodes one recording into a queue that holds a few windows."""
+    """Decodes one recording into a queue of at most `n_held` windows."""
 
     def __init__(self, place: int, recording: Recording, sizes: tuple[int, int, int], n_held: int):
         super().__init__(daemon=True, name=f"decoding {recording.name}")
         self.place = place
         self.recording = recording
         self.sample_rate, self.window_samples, self.hop_samples = sizes
-        self.queue: queue.Queue[Window | BaseException] = queue.Queue(n_held)
+        self.queue: queue.SimpleQueue[Window | BaseException] = queue.SimpleQueue()
+        self.room = threading.Semaphore(n_held)  # released by whoever takes a window
         self.unwanted = threading.Event()
         self.n_samples = 0
+        self.broken: AudioError | None = None
 
     def run(self) -> None:
         try:
             self._decode()
         except BaseException as error:  # noqa: BLE001 - raised again where the windows are asked for
-            self._put(error)
+            self.queue.put(error)
 
     def _decode(self) -> None:
-        end = End("ok", "", 0)
         try:
             with open_stream(self.recording.path) as (info, blocks):
-                counted = self._counted(resampled(blocks, info.sample_rate, self.sample_rate))
                 share = self.hop_samples / max(info.n_samples * self.sample_rate / info.sample_rate, self.hop_samples)
-                for start, waveform in windows(counted, self.window_samples, self.hop_samples):
+                stream = self._at_model_rate(info.sample_rate, blocks)
+                for start, waveform in windows(stream, self.window_samples, self.hop_samples):
                     if not self._put(Window(self.place, start, waveform, share)):
                         return
-        except EmptyAudioError as error:
-            end = End("empty", self._reason(error), 0)
         except AudioError as error:
-            end = End("partial" if self.n_samples else "failed", self._reason(error), 0)
-        self._put(Window(self.place, 0, None, 0.0, End(end.status, end.reason, self.n_samples)))
+            self.broken = error
+        self._put(Window(self.place, 0, None, 0.0, self._end()))
 
-    def _counted(self, blocks: Iterator[Waveform]) -> Iterator[Waveform]:
-        for block in blocks:
-            self.n_samples += len(block)
-            yield block
+    def _end(self) -> End:
+        if self.broken is not None:
+            reason = str(self.broken).removeprefix(f"{printable(self.recording.path)}: ")
+            if isinstance(self.broken, EmptyAudioError):
+                return End("empty", reason, 0)
+            return End("partial" if self.n_samples else "failed", reason, self.n_samples)
+        if not self.n_samples:
+            return End("empty", f"too short: nothing is left of it at {self.sample_rate} Hz", 0)
+        return End("ok", "", self.n_samples)
 
-    def _reason(self, error: AudioError) -> str:
-        return str(error).removeprefix(f"{printable(self.recording.path)}: ")
+    def _at_model_rate(self, own_rate: int, blocks: Iterator[Waveform]) -> Iterator[Waveform]:
+        """The recording at the model's rate, up to where it breaks.
 
-    def _put(self, item: Window | BaseException) -> bool:
-        while not self.unwanted.is_set():
+        As in validation it ends with the last whole sample of that rate; soxr may give half a sample more.
+        """
+        n_decoded = 0
+
+        def unbroken() -> Iterator[Waveform]:
+            nonlocal n_decoded
             try:
-                self.queue.put(item, timeout=WAIT_S)
+                for block in blocks:
+                    n_decoded += len(block)
+                    yield block
+            except AudioError as error:  # what came before it is scored
+                self.broken = error
+
+        held = np.zeros(0, np.float32)  # the last block is the one to cut
+        for block in resampled(unbroken(), own_rate, self.sample_rate):
+            self.n_samples += len(held)
+            yield held
+            held = block
+        held = held[: max(n_decoded * self.sample_rate // own_rate - self.n_samples, 0)]
+        self.n_samples += len(held)
+        yield held
+
+    def _put(self, item: Window) -> bool:
+        while not self.unwanted.is_set():
+            if self.room.acquire(timeout=WAIT_S):
+                self.queue.put(item)
                 return True
-            except queue.Full:
-                continue
         return False
 
 
@@ -95,25 +122,33 @@ def read_windows(
     """The windows of all recordings in their order, each recording's followed by its `End`.
 
     `sizes`: the model's sample rate, samples of a window, samples from one window to the next. At most `threads`
-    recordings are decoded at a time, each up to `n_held` windows ahead. What a thread raises (but for AudioErrors,
-    which end a recording) is raised here.
+    recordings are decoded at a time: the one whose turn it is up to `n_held` windows ahead, and those behind it as many
+    together, or one each. What a thread raises (but for AudioErrors, which end a recording) is raised here.
     """
-    todo = deque(_Reader(place, recording, sizes, n_held) for place, recording in enumerate(recordings))
+    n_behind = max(n_held // threads, 1)
+    todo = enumerate(recordings)
     running: deque[_Reader] = deque()
 
+    def start_more() -> None:
+        for place, recording in itertools.islice(todo, threads - len(running)):
+            running.append(_Reader(place, recording, sizes, n_behind))
+            running[-1].start()
+
     def all_windows() -> Iterator[Window]:
-        while todo or running:
-            while todo and len(running) < threads:
-                running.append(todo.popleft())
-                running[-1].start()
+        start_more()
+        while running:
+            first = running[0]
+            first.room.release(max(n_held - n_behind, 1))
             while True:
-                item = running[0].queue.get()
+                item = first.queue.get()
                 if isinstance(item, BaseException):
                     raise item
+                first.room.release()
                 yield item
                 if item.end is not None:
                     break
             running.popleft().join()
+            start_more()
 
     try:
         yield all_windows()

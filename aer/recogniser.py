@@ -4,6 +4,7 @@ B windows of S samples, T frames, C classes.
 """
 
 import functools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -144,7 +145,9 @@ def _check_window(bundle: Bundle, window_s: float) -> None:
 def _device(name: str) -> str:
     has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        return next(device for device in ("cuda", "mps", "cpu") if has[device])
+        name = next(device for device in ("cuda", "mps", "cpu") if has[device])
     if not has[name]:
         raise InputError(f"--device {name}: torch {torch.__version__} finds none on this machine; use auto or cpu")
+    if name == "cuda":  # under torchrun each process of a machine takes a GPU of its own
+        return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
     return name
