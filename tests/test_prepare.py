@@ -411,8 +411,15 @@ def many(root: Path, n_each: int) -> Path:
     return root
 
 
+def wait_for_entry(corpus: Path) -> None:
+    path, until = corpus / ".aer_prepare.jsonl", time.monotonic() + 60
+    while not (path.exists() and b'"converted"' in path.read_bytes()):
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
 def test_killed_and_run_again_it_ends_as_undisturbed(tmp_path: Path) -> None:
-    corpus = many(tmp_path / "corpus", 12)
+    corpus = many(tmp_path / "corpus", 24)
     prepare(corpus)
     undisturbed = snapshot(corpus)
     random_numbers = random.Random(7)
@@ -422,11 +429,11 @@ def test_killed_and_run_again_it_ends_as_undisturbed(tmp_path: Path) -> None:
             path = corpus / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         started = subprocess.Popen([*COMMAND, str(corpus)], env=environment, stdout=subprocess.DEVNULL)
-        while not (corpus / ".aer_prepare.jsonl").exists():
-            time.sleep(0.005)
-        time.sleep(random_numbers.uniform(0, 0.8))
+        wait_for_entry(corpus)
+        time.sleep(random_numbers.uniform(0, 0.3))
         started.send_signal(signal.SIGKILL)
         started.wait()
+        assert not (corpus / "train_mod.csv").exists()  # it was killed in the middle of its work
         prepare(corpus)
         assert snapshot(corpus) == undisturbed
 
@@ -442,9 +449,7 @@ def test_ctrl_c_ends_cleanly(tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
     )
-    path = corpus / ".aer_prepare.jsonl"
-    while not (path.exists() and path.stat().st_size):
-        time.sleep(0.01)
+    wait_for_entry(corpus)
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does: every process of the group
     _, printed = started.communicate(timeout=20)
     assert started.returncode == 130
@@ -481,6 +486,132 @@ def test_a_journal_that_was_cut_off_costs_a_recording(corpus: Path) -> None:
     assert "3 are done already" in prepare(corpus)
     assert snapshot(corpus) == before
     assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def foreign(root: Path, name: str) -> Path:
+    path = root / "resampled_train_audio" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"mine")
+    return path
+
+
+@pytest.mark.parametrize("options", [[], ["--segment", 0.3]])
+def test_clips_that_it_has_not_made_are_not_replaced(corpus: Path, options: list[object]) -> None:
+    mine = foreign(corpus, "robin/a_000000100.wav" if options else "robin/a.wav")
+    other = foreign(corpus, "robin/other.wav")
+    printed = prepare(corpus, *options, status=2)
+    assert "has not made" in printed and str(mine) in printed and "--out" in printed
+    assert mine.read_bytes() == b"mine" and len(list((corpus / "resampled_train_audio").rglob("*"))) == 3
+    mine.unlink()
+    prepare(corpus, *options)
+    assert other.read_bytes() == b"mine" and report(corpus)["robin/other.wav"][0] == "stale"
+
+
+def test_clips_renamed_before_they_were_journalled_are_made_again(corpus: Path) -> None:
+    prepare(corpus)
+    before = snapshot(corpus)
+    path = corpus / ".aer_prepare.jsonl"
+    begun = {"name": "robin/a.wav", "stem": "a", "format": "wav", "segmented": False}
+    head, *entries = path.read_text().splitlines()
+    kept = [line for line in entries if "robin/a.wav" not in line]
+    path.write_text("\n".join([head, json.dumps({"begun": begun}), *kept]) + "\n")
+    (corpus / "resampled_train_audio" / "robin" / "a.wav").write_bytes(b"half")
+    assert "3 are done already" in prepare(corpus)
+    assert snapshot(corpus) == before
+
+
+def test_recordings_among_the_clips_are_not_touched(corpus: Path) -> None:
+    clips = corpus / "resampled_train_audio"
+    raw = add(corpus, "robin/a.wav", noise(3200), 44100).rename(foreign(corpus, "robin/a.wav"))
+    before = raw.read_bytes()
+    (clips / "clips.csv").write_text("path,labels\nrobin/a.wav,robin\n")
+    assert "where the clips go" in prepare(corpus, "--csv", clips / "clips.csv", status=2)
+    assert raw.read_bytes() == before
+    shutil.rmtree(clips)
+    clips.mkdir()
+    (clips / "robin").symlink_to("../raw_train_audio/robin")
+    names = sorted((corpus / "raw_train_audio" / "robin").iterdir())
+    assert "where recordings are" in prepare(corpus, status=2)
+    assert sorted((corpus / "raw_train_audio" / "robin").iterdir()) == names
+
+
+def test_tables_that_are_not_its_own_stay(corpus: Path) -> None:
+    table = corpus / "train_mod.csv"
+    table.write_text("ebird_code,filename,note\nrobin,a.wav,mine\n")
+    assert "has not made" in prepare(corpus, status=2)
+    assert "name a copy" in prepare(corpus, "--csv", table, status=2)
+    assert "mine" in table.read_text()
+    table.unlink()
+    prepare(corpus)
+    made = table.read_bytes()
+    for path in (corpus / "raw_train_audio").rglob("*.*"):
+        path.write_bytes(b"")
+    assert "none of the recordings" in prepare(corpus, status=1)
+    assert table.read_bytes() == made and report(corpus)["robin/a.wav"][0] == "left out"
+
+
+def test_other_options_after_a_stop_leave_no_clips_behind(corpus: Path) -> None:
+    prepare(corpus, "--out", corpus / "undisturbed")
+    prepare(corpus, "--segment", 0.3)
+    segmented = (corpus / ".aer_prepare.jsonl").read_text().splitlines()
+    lines = (corpus / "undisturbed" / ".aer_prepare.jsonl").read_text().splitlines()
+    clips = corpus / "resampled_train_audio"
+    for name in ("robin/a.wav", "robin/b.wav"):  # the state of a run without --segment that was killed half-way
+        shutil.copy(corpus / "undisturbed" / "resampled_train_audio" / name, clips / name)
+    (corpus / ".aer_prepare.jsonl").write_text("\n".join([*segmented, *lines[1:3]]) + "\n")
+    assert "2 are done already" in prepare(corpus)
+    assert sorted(path.name for path in clips.rglob("*.wav")) == ["a.wav", "b.wav", "c.wav", "d.wav"]
+    assert not report(corpus)
+
+
+def test_other_recordings_of_the_same_names_are_refused(corpus: Path) -> None:
+    out = corpus / "out"
+    prepare(corpus, "--out", out)
+    shutil.copytree(corpus / "raw_train_audio", corpus / "other_birds")
+    printed = prepare(corpus / "other_birds", "--out", out, status=2)
+    assert "was made from ../raw_train_audio" in printed and "--out" in printed
+    assert "4 are done already" in prepare(corpus, "--out", out)
+    moved = corpus.with_name("moved")
+    corpus.rename(moved)
+    assert "4 are done already" in prepare(moved, "--out", moved / "out")
+
+
+def test_clips_of_a_class_that_is_gone_are_named(corpus: Path) -> None:
+    prepare(corpus)
+    shutil.rmtree(corpus / "raw_train_audio" / "wren")
+    prepare(corpus)
+    assert report(corpus).keys() == {"wren/c.wav", "wren/d.wav"}
+
+
+def test_both_durations_of_the_csv_are_kept_and_classes_stay_below(corpus: Path) -> None:
+    (corpus / "train.csv").write_text("ebird_code,filename,duration,source_duration\nrobin,a.wav,OWN,SRC\n")
+    prepare(corpus)
+    row = pd.read_csv(corpus / "train_mod.csv").iloc[0]
+    assert (row["source_source_duration"], row["source_duration"], row["duration"] > 1) == ("OWN", "SRC", True)
+    (corpus / "train.csv").write_text("ebird_code,filename\n../raw_train_audio,robin/a.wav\n")
+    assert "leads out of" in prepare(corpus, status=2)
+
+
+def test_stems_differ_even_from_names_that_look_like_theirs() -> None:
+    names = ["x/a.wav", "x/a.flac", "x/a_flac.wav"]
+    names += [f"x/{clip_stems(names)[1]}.wav"]
+    names += [f"x/{clip_stems(names)[1]}.wav"]
+    assert len(set(clip_stems(names))) == len(names)
+
+
+def test_a_journal_that_makes_no_sense(corpus: Path) -> None:
+    path = corpus / ".aer_prepare.jsonl"
+    path.mkdir()
+    assert "can't be read" in prepare(corpus, status=2)
+    path.rmdir()
+    prepare(corpus)
+    before = snapshot(corpus)
+    (corpus / "resampled_train_audio" / "robin" / "loop").symlink_to("loop")
+    path.write_text(path.read_text().replace('"n_clipped": 0', '"n_clipped": "x"') + "[]\n7\n")
+    assert "has not made" in prepare(corpus, status=2)
+    path.write_bytes(before[path.name] + b"[]\n7\n")
+    prepare(corpus)
+    assert snapshot(corpus) == before
 
 
 def test_hours_cost_no_memory(tmp_path: Path) -> None:
