@@ -101,7 +101,7 @@ def convert(target: Target, job: Job) -> Converted:
         with open_stream(job.source) as (info, blocks):
             _write_parts(job, target, spans, resampled(blocks, info.sample_rate, target.sample_rate), parts)
         if all(part.silent for part in parts):
-            raise _error(job.source, "is silent: all its samples are zero, at 16 bits")
+            raise _error(job.source, "is silent: the mean of its channels is zero, at 16 bits, in all samples")
         clips = tuple(_put_in_place(job, target, part) for part in parts)
     except (OSError, soundfile.LibsndfileError) as error:  # reading raises AudioErrors
         why = f"can't write to {printable(job.folder)}: {error}"
