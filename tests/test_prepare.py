@@ -1,7 +1,9 @@
 """`aer prepare` as its users call it, against soxr on the same input, and all that can be wrong with raw files."""
 
 import ctypes
+import itertools
 import json
+import math
 import os
 import random
 import shutil
@@ -24,6 +26,7 @@ from aer import lock
 from aer.convert import Job, Target, convert, quantise
 from aer.corpus import find_corpus
 from aer.errors import AudioError
+from aer.segments import energetic_spans
 from aer.sources import clip_stems
 
 PROJECT = Path(__file__).parents[1]
@@ -405,6 +408,42 @@ def test_segments_hold_every_event_and_say_where_they_are_from(tmp_path: Path) -
     assert cut["offset"].tolist()[0] == pytest.approx(2.1, abs=0.05)  # centred on its event
     assert table[table["filename"] == "short.wav"]["duration"].tolist() == [1.5]
     assert len(table[table["filename"] == "even.wav"]) == 1  # nothing stands out: its strongest part
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    n_samples=st.integers(1, 40000),
+    n_clip=st.sampled_from([1600, 3000, 16000]),
+    rate_in=st.sampled_from([8000, 11025, 22050, 44101]),
+    at=st.lists(st.integers(0, 500), max_size=8),
+)
+def test_spans_are_of_the_very_length_and_hold_all(n_samples: int, n_clip: int, rate_in: int, at: list[int]) -> None:
+    frame = round(0.01 * rate_in) * 16000 / rate_in
+    energies = np.full(math.ceil(n_samples / frame), 1e-6)
+    loud = [index for index in at if index < len(energies)]
+    energies[loud] = 1.0
+    spans = energetic_spans(energies, frame, n_samples, n_clip)
+    lengths = [stop - first for first, stop in spans]
+    assert spans and spans[0][0] >= 0 and spans[-1][1] <= n_samples and max(lengths) <= n_clip
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
+    if n_samples > n_clip:
+        assert all(length == n_clip for length in lengths[:-2]) and 2 * min(lengths) >= n_clip - 1
+    inside = np.zeros(n_samples, bool)
+    for first, stop in spans:
+        inside[first:stop] = True
+    if len(set(loud)) * 10 < len(energies):  # they are not the background themselves
+        assert all(inside[math.floor(i * frame) : math.ceil((i + 1) * frame)].all() for i in loud)
+
+
+def test_segments_at_a_rate_without_whole_frames(tmp_path: Path) -> None:
+    add(tmp_path, "robin/long.wav", bursts(22050, 30, [5, 15, 25]), 22050)
+    add(tmp_path, "robin/whole.wav", bursts(22050, 5, [0, 4.8]), 22050)
+    add(tmp_path, "robin/longer.wav", bursts(22050, 5.03, [0, 4.83]), 22050)
+    prepare(tmp_path, "--segment", 5)
+    table = pd.read_csv(tmp_path / "train_mod.csv")
+    assert table[table["filename"] == "long.wav"]["duration"].tolist() == [5, 5, 5]
+    assert table[table["filename"] == "whole.wav"]["duration"].tolist() == [5]
+    assert table[table["filename"] == "longer.wav"]["duration"].min() >= 2.5
 
 
 def test_trimming_cuts_the_quiet_ends(tmp_path: Path) -> None:
