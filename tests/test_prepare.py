@@ -487,6 +487,8 @@ def test_killed_and_run_again_it_ends_as_undisturbed(tmp_path: Path) -> None:
         time.sleep(random_numbers.uniform(0, 0.3))
         started.send_signal(signal.SIGKILL)
         started.wait()
+        for path in (corpus / "resampled_train_audio").glob("*/[!.]*"):  # what has its name is whole
+            assert path.read_bytes() == undisturbed[path.relative_to(corpus).as_posix()]
         assert not (corpus / "train_mod.csv").exists()  # it was killed in the middle of its work
         prepare(corpus)
         assert snapshot(corpus) == undisturbed
