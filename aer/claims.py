@@ -27,7 +27,8 @@ def check_folders(clips: Path, sources: Sequence[Source], folders: Iterable[Path
             "--out, or list the raw recordings"
         )
     raw = {os.path.dirname(real) for real in of_sources}.union(  # noqa: PTH120
-        os.path.realpath(folder) for folder in {source.path.parent for source in sources}
+        os.path.realpath(folder)
+        for folder in {os.path.dirname(source.path) for source in sources}  # noqa: PTH120
     )
     targets = {folder: os.path.realpath(folder) for folder in folders}
     counts = Counter(targets.values())

@@ -139,7 +139,8 @@ def _make(places: Places, sources: Sources, target: Target, workers: int, began:
     fresh, left_out = _convert_all(places, todo, jobs, target, made, workers)
     entries = done | fresh
     current = {path for entry in entries.values() for path in clip_paths(places.clips, entry)}
-    there = files_below(places.clips, folders)
+    if todo:
+        there = files_below(places.clips, folders)
     others = {path for path in there.keys() - current if there[path] != claims.NO_FILE}
     old = claims.outdated(places.clips, known, entries, others)
     for path in old:
