@@ -40,6 +40,10 @@ RATES_HZ = (100, 10_000_000)  # from elephants to hydrophones; beyond, the heade
 SPARSE = 100  # samples of all channels per byte of the file, from which a header's length is checked at its end
 LOUDEST = 2.0**31  # full scale is 1; 32-bit integers that were stored as floats reach this
 FFMPEG_SLACK_S = 0.2  # audioread gives durations to a tenth of a second
+# with these ffmpeg goes on to read files that a text names; it looks for the latter two anywhere in the beginning
+PLAYLIST_STARTS = (b"#extm3u", b"ffconcat", b"<", b"[playlist]", b"v=0")
+PLAYLIST_MARKS = (b"<mpd", b"c=in ip")
+HEAD_BYTES, TEXT_BYTES = 4096, 512  # text: none of so many bytes is one that no text has
 _DECLARED_SIZE = re.compile(r"^\s*(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
 
 
@@ -330,9 +334,20 @@ def _backends() -> list[type[audioread.AudioFile]]:
 
 
 def _open_audioread(path: Path) -> audioread.AudioFile:
+    _check_no_text(path)
     # An absolute path, as ffmpeg takes names like "concat:a" for something else. It reads nothing from the console, and
     # audioread gives up when it is silent for 10 s.
     return audioread.audio_open(str(path.absolute()), backends=_backends())
+
+
+def _check_no_text(path: Path) -> None:
+    """AudioError for a playlist, whatever its name: ffmpeg would read what it names, from anywhere. No audio is text"""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    lowered = head.lower().removeprefix(b"\xef\xbb\xbf").lstrip()
+    is_text = min(head[:TEXT_BYTES], default=0) > 8
+    if is_text or lowered.startswith(PLAYLIST_STARTS) or any(mark in lowered for mark in PLAYLIST_MARKS):
+        raise _error(path, "not audio, but text or a playlist of other files")
 
 
 def _audioread_info(path: Path, file: audioread.AudioFile) -> AudioInfo:

@@ -67,6 +67,7 @@ def prepare(
     }.items():
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"--{option} must be above 0, it is {value:g}")
+    _check_range({"--sample-rate": sample_rate}, 1000, 768_000)
     target = Target(sample_rate, format, trim_silence, segment)
     places = find_places(source, out, csv)
     print(summary(places, prepare_corpus(places, target, workers or cores()), target))

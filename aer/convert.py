@@ -101,7 +101,7 @@ def convert(target: Target, job: Job) -> Converted:
         with open_stream(job.source) as (info, blocks):
             _write_parts(job, target, spans, resampled(blocks, info.sample_rate, target.sample_rate), parts)
         if all(part.silent for part in parts):
-            raise _error(job.source, "is silent: all its samples are zero, at 16 bits")
+            raise _error(job.source, "is silent: the mean of its channels is zero, at 16 bits, in all samples")
         clips = tuple(_put_in_place(job, target, part) for part in parts)
     except (OSError, soundfile.LibsndfileError) as error:  # reading raises AudioErrors
         why = f"can't write to {printable(job.folder)}: {error}"
@@ -121,21 +121,35 @@ def _spans(path: Path, target: Target) -> list[tuple[int, int | None]]:
     """Which samples, at the new rate, become clips: (first, last + 1, or None for the end)."""
     if target.trim_silence_db is None and target.segment_s is None:
         return [(0, None)]
+    counted = _Counted()
     with open_stream(path) as (info, blocks):
-        energies = frame_energies(blocks, info.sample_rate)
-    first, stop = 0, len(energies)
+        energies = frame_energies(counted.over(blocks), info.sample_rate)
+    ratio = target.sample_rate / info.sample_rate
+    frame, n_samples = frame_samples(info.sample_rate) * ratio, round(counted.n_samples * ratio)
+    begin, end = 0, len(energies)
     if target.trim_silence_db is not None:
-        first, stop = sounding_span(energies, target.trim_silence_db)
-    frame_s = frame_samples(info.sample_rate) / info.sample_rate
-    n_clip = stop - first if target.segment_s is None else max(1, round(target.segment_s / frame_s))
-    spans = [(first + begin, first + end) for begin, end in energetic_spans(energies[first:stop], n_clip)]
+        begin, end = sounding_span(energies, target.trim_silence_db)
+    first, stop = round(begin * frame), n_samples if end == len(energies) else round(end * frame)
+    if begin == end:
+        raise _error(path, "is silent: all its samples are the same")
+    if target.segment_s is None:
+        return [(first, None if stop == n_samples else stop)]
+    n_clip = max(1, round(target.segment_s * target.sample_rate))
+    spans = energetic_spans(energies[begin:end], frame, stop - first, n_clip)
     if not spans:
         raise _error(path, "is silent: all its samples are the same")
+    return [(first + span_first, first + span_stop) for span_first, span_stop in spans]
 
-    def sample(frame: int) -> int:
-        return round(frame * frame_s * target.sample_rate)
 
-    return [(sample(begin), None if end == len(energies) else sample(end)) for begin, end in spans]
+class _Counted:
+    """The samples of blocks, counted as they pass: the header's number may be an estimate."""
+
+    n_samples = 0
+
+    def over(self, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
+        for block in blocks:
+            self.n_samples += len(block)
+            yield block
 
 
 def _pieces(blocks: Iterable[Waveform], spans: list[tuple[int, int | None]]) -> Iterator[tuple[int, Waveform]]:

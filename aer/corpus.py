@@ -218,7 +218,7 @@ def _birdcall_paths(root: Path, csv: Path, table: Mapping[str, list[str]]) -> tu
 def inside(base: Path, names: Iterable[str], csv: Path) -> list[Path]:
     """The paths below `base`; InputError for one that leads out of it."""
     root = os.path.realpath(base)
-    real_path = _RealPaths()
+    real_path = RealPaths()
     paths = []
     for name in names:
         real = real_path(base / name.replace("\0", ""))
@@ -228,7 +228,7 @@ def inside(base: Path, names: Iterable[str], csv: Path) -> list[Path]:
     return paths
 
 
-class _RealPaths:
+class RealPaths:
     """os.path.realpath for many files in few folders, each of which is looked up once."""
 
     def __init__(self) -> None:
@@ -245,7 +245,7 @@ class _RealPaths:
 
 def check_distinct(paths: Sequence[Path], csv: Path) -> None:
     """InputError where two of the CSV's rows speak of one file."""
-    real = list(map(_RealPaths(), paths))
+    real = list(map(RealPaths(), paths))
     counts = Counter(real)
     repeated = [path for path, name in zip(paths, real, strict=True) if counts[name] > 1]
     if repeated:

@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TextIO
 
 from aer.errors import AerError
 
@@ -77,9 +77,19 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+class UnixLines:
+    r"""What csv writes, with `\n` at the ends of lines. Told to do so itself, it leaves `\r` in cells unquoted."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def write(self, line: str) -> int:
+        return self.file.write(line.removesuffix("\r\n") + "\n")
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]], advice: str) -> None:
     """A CSV that is whole or absent; bytes of file names that are no UTF-8 are kept as they are."""
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    csv.writer(UnixLines(text), lineterminator="\r\n").writerows([header, *rows])
     content = text.getvalue().encode("utf-8", errors="surrogateescape")
     write_whole(path, lambda file: file.write(content), advice)

@@ -18,7 +18,7 @@ from typing import IO, TextIO
 
 from aer.audio import probe
 from aer.errors import AerError, AudioError
-from aer.files import write_whole
+from aer.files import UnixLines, write_whole
 from aer.results import Event, FileResult
 from aer.sources import clip_stems
 from aer.text import as_bytes, csv_path, csv_text, printable
@@ -148,21 +148,11 @@ def make_folder(folder: Path) -> None:
         raise AerError(f"can't make the folder {printable(folder)}: {error.strerror}; {ADVICE}") from error
 
 
-class _UnixLines:
-    r"""What csv writes, with `\n` at the ends of lines. Told to do so itself, it leaves `\r` in cells unquoted."""
-
-    def __init__(self, file: TextIO) -> None:
-        self.file = file
-
-    def write(self, line: str) -> int:
-        return self.file.write(line.removesuffix("\r\n") + "\n")
-
-
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A CSV that is whole or absent, written row by row."""
 
     def write(file: TextIO) -> None:
-        writer = csv.writer(_UnixLines(file), lineterminator="\r\n")
+        writer = csv.writer(UnixLines(file), lineterminator="\r\n")
         writer.writerow(header)
         writer.writerows(rows)
 

@@ -8,26 +8,28 @@ Can be stopped at any moment and run again: clips get their names when they are 
 
 import functools
 import os
+import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from aer import journal, lock
-from aer.convert import PART_PREFIX, PART_SUFFIX, Job, Target, convert
+from aer import claims, journal, lock
+from aer.claims import clip_paths, files_below
+from aer.convert import Job, Target, convert
 from aer.corpus import AUDIO_FOLDERS
 from aer.errors import AerError, AudioError, InputError, StoppedError
 from aer.files import write_csv
-from aer.journal import ADVICE, Entry
+from aer.journal import ADVICE, Begun, Entry, Journal
 from aer.parallel import map_files, start_early
 from aer.sources import Source, Sources, clip_stems, list_sources
 from aer.text import csv_path, csv_text, printable
 
 CLIPS_FOLDER, *RAW_FOLDERS = AUDIO_FOLDERS
 CLIPS_CSV, RAW_CSV, REPORT, JOURNAL = "train_mod.csv", "train.csv", "prepare_report.csv", ".aer_prepare.jsonl"
-RECIPE = 1  # raised when the same source and target would give other clips than before
+RECIPE = 2  # raised when the same source and target would give other clips than before
 FEW = 5  # how many of the recordings left out are named on the console
 # the columns that are added to those of the source's CSV; one of the same name there becomes source_<name>
 ADDED = (
@@ -114,44 +116,90 @@ def _make(places: Places, sources: Sources, target: Target, workers: int, began:
     """What is missing of the corpus, in a folder that is this process's."""
     jobs = _jobs(places, sources.found)
     folders = {job.folder for job in jobs.values()}
-    _make_folders(places, folders)
-    known = journal.read(places.root / JOURNAL)
-    there = _files_below(folders)
+    claims.check_folders(places.clips, sources.found, folders)
+    known = _known(places, sources.base)
+    there = files_below(places.clips, folders)
     made = f"{RECIPE} {target.sample_rate} {target.format} {target.trim_silence_db} {target.segment_s}"
     done = {
-        source.name: known[source.name]
+        source.name: known.valid[source.name]
         for source in sources.found
-        if _is_done(known.get(source.name), source, made, jobs[source.name], there)
+        if _is_done(places, known.valid.get(source.name), source, made, jobs[source.name].stem, there)
     }
     todo = [source for source in sources.found if source.name not in done]
+    segmented = target.segment_s is not None
+    begun = [Begun(source.name, jobs[source.name].stem, target.format, segmented) for source in todo]
+    claims.check_places(places.clips, begun, jobs, known, there)
+    _make_folders(places, folders)
+    raw = _relative(sources.base, places.root)
+    if begun:
+        journal.begin(places.root / JOURNAL, raw, begun)
+        known.begun += begun
     already = f", {len(done):,} are done already" if done else ""
     print(f"{len(sources.found):,} recordings in {printable(places.raw)}{already}")
     fresh, left_out = _convert_all(places, todo, jobs, target, made, workers)
     entries = done | fresh
-    current = {path for name, entry in entries.items() for path in _clip_paths(jobs[name], entry)}
-    others = _files_below(folders).keys() - current
-    others -= _remove_outdated(known, entries, jobs, others)
-    stale = sorted(Path(path).relative_to(places.clips).as_posix() for path in others)
+    current = {path for entry in entries.values() for path in clip_paths(places.clips, entry)}
+    if todo:
+        there = files_below(places.clips, folders)
+    others = {path for path in there.keys() - current if there[path] != claims.NO_FILE}
+    old = claims.outdated(places.clips, known, entries, others)
+    for path in old:
+        Path(path).unlink(missing_ok=True)
+    stale = sorted(Path(path).relative_to(places.clips).as_posix() for path in others - old)
     outcome = Outcome(sources, entries, dict(sources.passed_by) | left_out, stale, len(fresh), time.monotonic() - began)
     _write_tables(places, outcome, target)
-    journal.write(places.root / JOURNAL, (known | entries).values())
+    gone = {entry.name: entry for entry in known.lines if entry.name not in entries}
+    earlier = [entry for entry in known.lines if entry.name in gone and entry is not gone[entry.name]]
+    journal.write(places.root / JOURNAL, raw, [*earlier, *gone.values(), *entries.values()])
     return outcome
+
+
+def _known(places: Places, base: Path) -> Journal:
+    """The journal; InputError where it is of other recordings, or where tables would replace what is not aer's."""
+    root = places.root
+    if places.csv is not None:
+        for name in (CLIPS_CSV, REPORT):
+            if (root / name).exists() and (root / name).samefile(places.csv):
+                raise InputError(f"--csv {printable(places.csv)} is written by this command; name a copy of it")
+    known = journal.read(root / JOURNAL)
+    if known is None:
+        if os.path.lexists(root / CLIPS_CSV):
+            raise InputError(
+                f"{printable(root / CLIPS_CSV)} is there, and aer prepare has not made it: move it away, or name "
+                "another --out"
+            )
+        return Journal()
+    now = _relative(base, root)
+    if known.raw not in (None, now) and not _same_folder(root / str(known.raw), base):
+        raise InputError(
+            f"{printable(root)} was made from {printable(str(known.raw))} (as seen from it), and this is "
+            f"{printable(now)}; name another --out"
+        )
+    return known
+
+
+def _relative(base: Path, root: Path) -> str:
+    """`base` as seen from `root`, so that both can be moved together. A link by its own name, not where it leads."""
+    real = os.path.realpath(base)
+    if base.name not in ("", os.pardir):
+        real = os.path.join(os.path.realpath(base.parent), base.name)  # noqa: PTH118
+    try:
+        return Path(os.path.relpath(real, os.path.realpath(root))).as_posix()
+    except ValueError:  # another drive
+        return Path(real).as_posix()
+
+
+def _same_folder(one: Path, other: Path) -> bool:
+    return one.is_dir() and one.samefile(other)
 
 
 def _make_folders(places: Places, folders: set[Path]) -> None:
     try:
         for folder in folders | {places.clips}:
             folder.mkdir(parents=True, exist_ok=True)
-            _sweep(folder)
+            claims.sweep(folder)
     except OSError as error:
         raise InputError(f"can't write to {printable(places.root)}: {error.strerror}; name another --out") from error
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what a process that was killed had begun."""
-    for entry in os.scandir(folder):
-        if entry.name.startswith(PART_PREFIX) and entry.name.endswith(PART_SUFFIX):
-            Path(entry.path).unlink(missing_ok=True)
 
 
 def _jobs(places: Places, sources: Sequence[Source]) -> dict[str, Job]:
@@ -164,27 +212,14 @@ def _jobs(places: Places, sources: Sequence[Source]) -> dict[str, Job]:
     }
 
 
-def _clip_paths(job: Job, entry: Entry) -> list[str]:
-    """Where the clips of a recording are; text, as thousands of Paths take their time."""
-    return [os.path.join(job.folder, clip.name) for clip in entry.converted.clips]  # noqa: PTH118
-
-
-def _files_below(folders: Iterable[Path]) -> dict[str, int]:
-    """The size in bytes of every file in the folders."""
-    return {
-        entry.path: entry.stat().st_size
-        for folder in folders
-        for entry in os.scandir(folder)
-        if not entry.name.startswith(".") and entry.is_file()
-    }
-
-
-def _is_done(entry: Entry | None, source: Source, made: str, job: Job, there: Mapping[str, int]) -> bool:
+def _is_done(
+    places: Places, entry: Entry | None, source: Source, made: str, stem: str, there: Mapping[str, int]
+) -> bool:
     """Whether the clips of the source as it is now are all there, under the names that they would get now."""
-    if entry is None or not entry.is_of(source, job.stem, made):
+    if entry is None or not entry.is_of(source, stem, made):
         return False
     sizes = [clip.size_bytes for clip in entry.converted.clips]
-    return [there.get(path) for path in _clip_paths(job, entry)] == sizes
+    return [there.get(path) for path in clip_paths(places.clips, entry)] == sizes
 
 
 def _convert_all(
@@ -217,22 +252,12 @@ def _convert_all(
     finally:
         results.close()
         for folder in {job.folder for job in jobs.values()}:
-            _sweep(folder)
+            claims.sweep(folder)
     return entries, {source.name: failed[source.name] for source in todo if source.name in failed}
 
 
-def _remove_outdated(
-    known: Mapping[str, Entry], entries: Mapping[str, Entry], jobs: Mapping[str, Job], others: set[str]
-) -> set[str]:
-    """Removes, of `others`, the clips that were made earlier, in another way, of what has its clips now."""
-    outdated = {path for name in known.keys() & entries.keys() for path in _clip_paths(jobs[name], known[name])}
-    for path in outdated & others:
-        Path(path).unlink(missing_ok=True)
-    return outdated & others
-
-
 def _write_tables(places: Places, outcome: Outcome, target: Target) -> None:
-    kept = {column: f"source_{column}" if column in ADDED else column for column in outcome.sources.columns}
+    kept = _kept_columns(outcome.sources.columns)
     rows = [
         {kept[column]: value for column, value in source.row.items()} | added
         for source in outcome.sources.found
@@ -240,7 +265,8 @@ def _write_tables(places: Places, outcome: Outcome, target: Target) -> None:
         for added in _added_columns(source, outcome.entries[source.name], target, outcome.sources.columns)
     ]
     columns = [*kept.values(), *ADDED]
-    write_csv(places.root / CLIPS_CSV, columns, [[row[column] for column in columns] for row in rows], ADVICE)
+    if rows:
+        write_csv(places.root / CLIPS_CSV, columns, [[row[column] for column in columns] for row in rows], ADVICE)
     notes = [(name, "left out", reason) for name, reason in outcome.left_out.items()]
     notes += [(name, "clipped", note) for name, entry in outcome.entries.items() if (note := _clipping(entry))]
     notes += [
@@ -248,6 +274,17 @@ def _write_tables(places: Places, outcome: Outcome, target: Target) -> None:
     ]
     safe = [(csv_path(name), status, csv_text(reason)) for name, status, reason in sorted(notes)]
     write_csv(places.root / REPORT, ["file", "status", "reason"], safe, ADVICE)
+
+
+def _kept_columns(columns: Sequence[str]) -> dict[str, str]:
+    """What the source's columns are called beside those that are added: all different."""
+    kept: dict[str, str] = {}
+    for column in columns:
+        name = column
+        while name in ADDED or name in kept.values() or (name != column and name in columns):
+            name = f"source_{name}"
+        kept[column] = name
+    return kept
 
 
 def _added_columns(source: Source, entry: Entry, target: Target, columns: Sequence[str]) -> list[dict[str, object]]:
@@ -298,5 +335,7 @@ def summary(places: Places, outcome: Outcome, target: Target) -> str:
     if n_out > n_all:
         lines.append("more was left out than prepared: look at the reasons before you train on the rest")
     grouped = " --group-by xc_id" if target.segment_s is not None else ""
-    lines.append(f"next: python train_panns.py --corpus {printable(places.root)} --run-dir runs/NAME{grouped}")
+    lines.append(
+        f"next: python train_panns.py --corpus {shlex.quote(printable(places.root))} --run-dir runs/NAME{grouped}"
+    )
     return "\n".join(lines)

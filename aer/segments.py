@@ -53,31 +53,36 @@ def sounding_span(energies: Energies, below_peak_db: float) -> tuple[int, int]:
     return int(loud[0]), int(loud[-1]) + 1
 
 
-def energetic_spans(energies: Energies, n_clip: int) -> list[tuple[int, int]]:
-    """Spans (first frame, last frame + 1), at most `n_clip` long, in order and apart, that hold every energetic frame.
+def energetic_spans(energies: Energies, frame: float, n_samples: int, n_clip: int) -> list[tuple[int, int]]:
+    """Spans (first sample, last + 1), in order and apart, that hold every energetic frame; `frame` samples each.
 
+    They are `n_clip` samples long, shorter only at the end of the recording's `n_samples`, and not by more than half.
     Each is centred on the energetic frames in it, as far as the one before it and the recording's ends allow. A
     recording in which nothing stands out gives the span around its strongest frame, a silent one none.
     """
     peak = energies.max(initial=0.0)
     if peak == 0:
         return []
-    if len(energies) <= n_clip:
-        return [(0, len(energies))]
+    if n_samples <= n_clip:
+        return [(0, n_samples)]
     kernel = np.ones(min(SMOOTH_FRAMES, len(energies)))
     smooth = np.convolve(energies, kernel / len(kernel), mode="same")
     floor = np.percentile(smooth, FLOOR_PERCENTILE)
     active = np.flatnonzero(smooth > max(floor * ABOVE_FLOOR, smooth.max() * ABOVE_SILENCE))
     if not len(active):
         active = np.array([smooth.argmax()])
+    begins = np.floor(active * frame).astype(np.int64)
+    ends = np.minimum(np.ceil((active + 1) * frame).astype(np.int64), n_samples)
     spans: list[tuple[int, int]] = []
     end, place = 0, 0  # of the last span; in `active`
     while place < len(active):
-        first = int(active[place])
-        last = int(active[np.searchsorted(active, first + n_clip) - 1])
-        start = min(max(end, (first + last + 1 - n_clip) // 2), len(energies) - n_clip)
-        start = max(start, end)  # near the end of the recording the last clip may be shorter
-        end = min(start + n_clip, len(energies))
+        first = max(int(begins[place]), end)
+        last = int(ends[max(place, int(np.searchsorted(ends, first + n_clip, side="right")) - 1)])
+        start = max(end, min(max(0, (first + last - n_clip) // 2), n_samples - n_clip))
+        end = min(start + n_clip, n_samples)
         spans.append((start, end))
-        place = int(np.searchsorted(active, end))
+        place = int(np.searchsorted(ends, end, side="right"))
+    if len(spans) > 1 and 2 * (end - start) < n_clip:  # a stub, right behind a whole span: that one gives of its own
+        cut = n_samples - (n_clip + 1) // 2
+        spans[-2:] = [(spans[-2][0], cut), (cut, n_samples)]
     return spans

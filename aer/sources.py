@@ -2,12 +2,13 @@
 this goes on where something is amiss, and says of every file that it passes by why it did.
 """
 
+import functools
 import hashlib
 import os
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Sources:
     found: tuple[Source, ...]
     passed_by: tuple[tuple[str, str], ...]
     columns: tuple[str, ...]
+    base: Path  # the folder that the names are below
 
 
 def list_sources(base: Path, csv: Path | None) -> Sources:
@@ -64,7 +66,7 @@ def _from_folders(base: Path) -> Sources:
             name = f"{folder.name}/{file.name}"
             row = {"ebird_code": folder.name, "filename": file.name, "xc_id": name}
             _sort_in(file, name, row, found, passed_by)
-    return Sources(tuple(found), tuple(passed_by), ("ebird_code", "filename", "xc_id"))
+    return Sources(tuple(found), tuple(passed_by), ("ebird_code", "filename", "xc_id"), base)
 
 
 def _from_csv(base: Path, csv: Path) -> Sources:
@@ -76,6 +78,9 @@ def _from_csv(base: Path, csv: Path) -> Sources:
     elif {"ebird_code", "filename"} <= columns:
         names = [f"{code}/{name}" for code, name in zip(table["ebird_code"], table["filename"], strict=True)]
         folders = [entry for entry in _visible(base) if entry.is_dir()]
+        out = [code for code in table["ebird_code"] if os.pardir in Path(code).parts or Path(code).is_absolute()]
+        if out:
+            raise InputError(f"csv {csv} lists {printable(out[0])!r} as ebird_code, which leads out of {base}")
     else:
         known = ", ".join(map(printable, table))
         raise InputError(f"csv {csv} needs the columns ebird_code and filename, or path and labels; it has {known}")
@@ -90,7 +95,7 @@ def _from_csv(base: Path, csv: Path) -> Sources:
         name = given if plain and os.sep == "/" else _name_below(base, path)
         _sort_in(path, name, dict(zip(table, cells, strict=True)), found, passed_by)
     passed_by += [(name, f"is not in {csv.name}") for name in _unlisted(base, names, folders)]
-    return Sources(tuple(found), tuple(passed_by), tuple(table))
+    return Sources(tuple(found), tuple(passed_by), tuple(table), base)
 
 
 def _name_below(base: Path, path: Path) -> str:
@@ -147,8 +152,14 @@ def clip_stems(names: Sequence[str]) -> list[str]:
     apart (case, composed accents) count as the same.
     """
     stems = [_plain(name) for name in names]
-    for more in (_with_suffix, _with_hash):
+    ways: list[Callable[[str], str]] = [
+        _with_suffix,
+        *(functools.partial(_with_hash, digits=digits) for digits in (8, 16, 32, 32)),
+    ]
+    for more in ways:
         counts = Counter(_key(name, stem) for name, stem in zip(names, stems, strict=True))
+        if len(counts) == len(stems):
+            break
         stems = [more(name) if counts[_key(name, stem)] > 1 else stem for name, stem in zip(names, stems, strict=True)]
     return stems
 
@@ -168,12 +179,12 @@ def _with_suffix(name: str) -> str:
     return _fitting(f"{path.stem}_{path.suffix[1:].lower()}", name)
 
 
-def _with_hash(name: str) -> str:
-    return f"{_with_suffix(name)}_{_hash(name)}"
+def _with_hash(name: str, digits: int) -> str:
+    return f"{_with_suffix(name)}_{_hash(name, digits)}"
 
 
-def _hash(name: str) -> str:
-    return hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+def _hash(name: str, digits: int = 8) -> str:
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:digits]
 
 
 def _fitting(stem: str, name: str) -> str:

@@ -1,7 +1,9 @@
 """Reads CSVs as they come from spreadsheets and from R: all cells as text, nothing guessed."""
 
 import csv as csv_format
+import io
 from pathlib import Path
+from typing import cast
 
 from aer.errors import InputError
 
@@ -17,6 +19,8 @@ def read_table(csv: Path) -> dict[str, list[str]]:
     """
     try:
         with csv.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            if cast(io.BufferedReader, file.buffer).peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                raise InputError(f"csv {csv} is in UTF-16: save it as UTF-8")
             reader = csv_format.reader(file, strict=True)
             header: list[str] = []
             rows: list[list[str]] = []

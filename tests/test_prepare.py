@@ -1,7 +1,9 @@
 """`aer prepare` as its users call it, against soxr on the same input, and all that can be wrong with raw files."""
 
 import ctypes
+import itertools
 import json
+import math
 import os
 import random
 import shutil
@@ -24,6 +26,7 @@ from aer import lock
 from aer.convert import Job, Target, convert, quantise
 from aer.corpus import find_corpus
 from aer.errors import AudioError
+from aer.segments import energetic_spans
 from aer.sources import clip_stems
 
 PROJECT = Path(__file__).parents[1]
@@ -131,6 +134,21 @@ def test_m4a_goes_through_ffmpeg(tmp_path: Path) -> None:
     pcm = np.frombuffer(decoded, "<i2").reshape(-1, 2).mean(axis=1, dtype=np.float32) / 32768
     oracle = np.rint(soxr.resample(pcm, 44100, 32000, quality="VHQ").astype(np.float64) * 32768).astype(np.int16)
     assert np.array_equal(clip(tmp_path, "robin/m.wav"), oracle)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "text", ["#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{}\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile {}\n"]
+)
+def test_a_playlist_does_not_make_other_files_be_read(corpus: Path, text: str) -> None:
+    secret = corpus / "secret.mp3"
+    raw = add(corpus, "wren/a.wav", noise(44100), 44100)
+    subprocess.run(["ffmpeg", "-v", "error", "-i", raw, secret], check=True, stdin=subprocess.DEVNULL)
+    (raw.parent / "list.m4a").write_text(text.format(secret))
+    (raw.parent / "bytes.mp3").write_bytes(text.format(secret).encode() + b"#\0\1\xe9\n")
+    prepare(corpus)
+    for name in ("wren/list.m4a", "wren/bytes.mp3"):
+        assert report(corpus)[name][0] == "left out" and "playlist" in report(corpus)[name][1]
 
 
 @settings(max_examples=80, deadline=None)
@@ -392,6 +410,42 @@ def test_segments_hold_every_event_and_say_where_they_are_from(tmp_path: Path) -
     assert len(table[table["filename"] == "even.wav"]) == 1  # nothing stands out: its strongest part
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    n_samples=st.integers(1, 40000),
+    n_clip=st.sampled_from([1600, 3000, 16000]),
+    rate_in=st.sampled_from([8000, 11025, 22050, 44101]),
+    at=st.lists(st.integers(0, 500), max_size=8),
+)
+def test_spans_are_of_the_very_length_and_hold_all(n_samples: int, n_clip: int, rate_in: int, at: list[int]) -> None:
+    frame = round(0.01 * rate_in) * 16000 / rate_in
+    energies = np.full(math.ceil(n_samples / frame), 1e-6)
+    loud = [index for index in at if index < len(energies)]
+    energies[loud] = 1.0
+    spans = energetic_spans(energies, frame, n_samples, n_clip)
+    lengths = [stop - first for first, stop in spans]
+    assert spans and spans[0][0] >= 0 and spans[-1][1] <= n_samples and max(lengths) <= n_clip
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
+    if n_samples > n_clip:
+        assert all(length == n_clip for length in lengths[:-2]) and 2 * min(lengths) >= n_clip - 1
+    inside = np.zeros(n_samples, bool)
+    for first, stop in spans:
+        inside[first:stop] = True
+    if len(set(loud)) * 10 < len(energies):  # they are not the background themselves
+        assert all(inside[math.floor(i * frame) : math.ceil((i + 1) * frame)].all() for i in loud)
+
+
+def test_segments_at_a_rate_without_whole_frames(tmp_path: Path) -> None:
+    add(tmp_path, "robin/long.wav", bursts(22050, 30, [5, 15, 25]), 22050)
+    add(tmp_path, "robin/whole.wav", bursts(22050, 5, [0, 4.8]), 22050)
+    add(tmp_path, "robin/longer.wav", bursts(22050, 5.03, [0, 4.83]), 22050)
+    prepare(tmp_path, "--segment", 5)
+    table = pd.read_csv(tmp_path / "train_mod.csv")
+    assert table[table["filename"] == "long.wav"]["duration"].tolist() == [5, 5, 5]
+    assert table[table["filename"] == "whole.wav"]["duration"].tolist() == [5]
+    assert table[table["filename"] == "longer.wav"]["duration"].min() >= 2.5
+
+
 def test_trimming_cuts_the_quiet_ends(tmp_path: Path) -> None:
     path = add(tmp_path, "robin/a.wav", bursts(16000, 5, [1.0, 3.0]), 16000)
     add(tmp_path, "wren/b.wav", bursts(16000, 1, [0.5]), 16000)
@@ -411,8 +465,15 @@ def many(root: Path, n_each: int) -> Path:
     return root
 
 
+def wait_for_entry(corpus: Path) -> None:
+    path, until = corpus / ".aer_prepare.jsonl", time.monotonic() + 60
+    while not (path.exists() and b'"converted"' in path.read_bytes()):
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
 def test_killed_and_run_again_it_ends_as_undisturbed(tmp_path: Path) -> None:
-    corpus = many(tmp_path / "corpus", 12)
+    corpus = many(tmp_path / "corpus", 24)
     prepare(corpus)
     undisturbed = snapshot(corpus)
     random_numbers = random.Random(7)
@@ -422,11 +483,13 @@ def test_killed_and_run_again_it_ends_as_undisturbed(tmp_path: Path) -> None:
             path = corpus / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         started = subprocess.Popen([*COMMAND, str(corpus)], env=environment, stdout=subprocess.DEVNULL)
-        while not (corpus / ".aer_prepare.jsonl").exists():
-            time.sleep(0.005)
-        time.sleep(random_numbers.uniform(0, 0.8))
+        wait_for_entry(corpus)
+        time.sleep(random_numbers.uniform(0, 0.3))
         started.send_signal(signal.SIGKILL)
         started.wait()
+        for path in (corpus / "resampled_train_audio").glob("*/[!.]*"):  # what has its name is whole
+            assert path.read_bytes() == undisturbed[path.relative_to(corpus).as_posix()]
+        assert not (corpus / "train_mod.csv").exists()  # it was killed in the middle of its work
         prepare(corpus)
         assert snapshot(corpus) == undisturbed
 
@@ -442,9 +505,7 @@ def test_ctrl_c_ends_cleanly(tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
     )
-    path = corpus / ".aer_prepare.jsonl"
-    while not (path.exists() and path.stat().st_size):
-        time.sleep(0.01)
+    wait_for_entry(corpus)
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does: every process of the group
     _, printed = started.communicate(timeout=20)
     assert started.returncode == 130
@@ -477,10 +538,139 @@ def test_a_journal_that_was_cut_off_costs_a_recording(corpus: Path) -> None:
     prepare(corpus)
     before = snapshot(corpus)
     path = corpus / ".aer_prepare.jsonl"
-    path.write_bytes(path.read_bytes()[:-20])
+    begun = {"name": "wren/d.wav", "stem": "d", "format": "wav", "segmented": False}
+    head, *entries = path.read_text().splitlines()
+    path.write_text("\n".join([head, json.dumps({"begun": begun}), *entries])[:-20])
     assert "3 are done already" in prepare(corpus)
     assert snapshot(corpus) == before
     assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def foreign(root: Path, name: str) -> Path:
+    path = root / "resampled_train_audio" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"mine")
+    return path
+
+
+@pytest.mark.parametrize("options", [[], ["--segment", 0.3]])
+def test_clips_that_it_has_not_made_are_not_replaced(corpus: Path, options: list[object]) -> None:
+    mine = foreign(corpus, "robin/a_000000100.wav" if options else "robin/a.wav")
+    other = foreign(corpus, "robin/other.wav")
+    printed = prepare(corpus, *options, status=2)
+    assert "has not made" in printed and str(mine) in printed and "--out" in printed
+    assert mine.read_bytes() == b"mine" and len(list((corpus / "resampled_train_audio").rglob("*"))) == 3
+    mine.unlink()
+    prepare(corpus, *options)
+    assert other.read_bytes() == b"mine" and report(corpus)["robin/other.wav"][0] == "stale"
+
+
+def test_clips_renamed_before_they_were_journalled_are_made_again(corpus: Path) -> None:
+    prepare(corpus)
+    before = snapshot(corpus)
+    path = corpus / ".aer_prepare.jsonl"
+    begun = {"name": "robin/a.wav", "stem": "a", "format": "wav", "segmented": False}
+    head, *entries = path.read_text().splitlines()
+    kept = [line for line in entries if "robin/a.wav" not in line]
+    path.write_text("\n".join([head, json.dumps({"begun": begun}), *kept]) + "\n")
+    (corpus / "resampled_train_audio" / "robin" / "a.wav").write_bytes(b"half")
+    assert "3 are done already" in prepare(corpus)
+    assert snapshot(corpus) == before
+
+
+def test_recordings_among_the_clips_are_not_touched(corpus: Path) -> None:
+    clips = corpus / "resampled_train_audio"
+    raw = add(corpus, "robin/a.wav", noise(3200), 44100).rename(foreign(corpus, "robin/a.wav"))
+    before = raw.read_bytes()
+    (clips / "clips.csv").write_text("path,labels\nrobin/a.wav,robin\n")
+    assert "where the clips go" in prepare(corpus, "--csv", clips / "clips.csv", status=2)
+    assert raw.read_bytes() == before
+    shutil.rmtree(clips)
+    clips.mkdir()
+    (clips / "robin").symlink_to("../raw_train_audio/robin")
+    names = sorted((corpus / "raw_train_audio" / "robin").iterdir())
+    assert "where recordings are" in prepare(corpus, status=2)
+    assert sorted((corpus / "raw_train_audio" / "robin").iterdir()) == names
+
+
+def test_tables_that_are_not_its_own_stay(corpus: Path) -> None:
+    table = corpus / "train_mod.csv"
+    table.write_text("ebird_code,filename,note\nrobin,a.wav,mine\n")
+    assert "has not made" in prepare(corpus, status=2)
+    assert "name a copy" in prepare(corpus, "--csv", table, status=2)
+    assert "mine" in table.read_text()
+    table.unlink()
+    prepare(corpus)
+    made = table.read_bytes()
+    for path in (corpus / "raw_train_audio").rglob("*.*"):
+        path.write_bytes(b"")
+    assert "none of the recordings" in prepare(corpus, status=1)
+    assert table.read_bytes() == made
+    assert (corpus / "prepare_report.csv").read_text().count("left out") == 4
+
+
+def test_other_options_after_a_stop_leave_no_clips_behind(corpus: Path) -> None:
+    prepare(corpus, "--out", corpus / "undisturbed")
+    prepare(corpus, "--segment", 0.3)
+    segmented = (corpus / ".aer_prepare.jsonl").read_text().splitlines()
+    lines = (corpus / "undisturbed" / ".aer_prepare.jsonl").read_text().splitlines()
+    clips = corpus / "resampled_train_audio"
+    for name in ("robin/a.wav", "robin/b.wav"):  # the state of a run without --segment that was killed half-way
+        shutil.copy(corpus / "undisturbed" / "resampled_train_audio" / name, clips / name)
+    (corpus / ".aer_prepare.jsonl").write_text("\n".join([*segmented, *lines[1:3]]) + "\n")
+    assert "2 are done already" in prepare(corpus)
+    assert sorted(path.name for path in clips.rglob("*.wav")) == ["a.wav", "b.wav", "c.wav", "d.wav"]
+    assert not report(corpus)
+
+
+def test_other_recordings_of_the_same_names_are_refused(corpus: Path) -> None:
+    out = corpus / "out"
+    prepare(corpus, "--out", out)
+    shutil.copytree(corpus / "raw_train_audio", corpus / "other_birds")
+    printed = prepare(corpus / "other_birds", "--out", out, status=2)
+    assert "was made from ../raw_train_audio" in printed and "--out" in printed
+    assert "4 are done already" in prepare(corpus, "--out", out)
+    moved = corpus.with_name("moved")
+    corpus.rename(moved)
+    assert "4 are done already" in prepare(moved, "--out", moved / "out")
+
+
+def test_clips_of_a_class_that_is_gone_are_named(corpus: Path) -> None:
+    prepare(corpus)
+    shutil.rmtree(corpus / "raw_train_audio" / "wren")
+    prepare(corpus)
+    assert report(corpus).keys() == {"wren/c.wav", "wren/d.wav"}
+
+
+def test_both_durations_of_the_csv_are_kept_and_classes_stay_below(corpus: Path) -> None:
+    (corpus / "train.csv").write_text("ebird_code,filename,duration,source_duration\nrobin,a.wav,OWN,SRC\n")
+    prepare(corpus)
+    row = pd.read_csv(corpus / "train_mod.csv").iloc[0]
+    assert (row["source_source_duration"], row["source_duration"], row["duration"] > 1) == ("OWN", "SRC", True)
+    (corpus / "train.csv").write_text("ebird_code,filename\n../raw_train_audio,robin/a.wav\n")
+    assert "leads out of" in prepare(corpus, status=2)
+
+
+def test_stems_differ_even_from_names_that_look_like_theirs() -> None:
+    names = ["x/a.wav", "x/a.flac", "x/a_flac.wav"]
+    names += [f"x/{clip_stems(names)[1]}.wav"]
+    names += [f"x/{clip_stems(names)[1]}.wav"]
+    assert len(set(clip_stems(names))) == len(names)
+
+
+def test_a_journal_that_makes_no_sense(corpus: Path) -> None:
+    path = corpus / ".aer_prepare.jsonl"
+    path.mkdir()
+    assert "can't be read" in prepare(corpus, status=2)
+    path.rmdir()
+    prepare(corpus)
+    before = snapshot(corpus)
+    (corpus / "resampled_train_audio" / "robin" / "loop").symlink_to("loop")
+    path.write_text(path.read_text().replace('"n_clipped": 0', '"n_clipped": "x"') + "[]\n7\n")
+    assert "has not made" in prepare(corpus, status=2)
+    path.write_bytes(before[path.name] + b"[]\n7\n")
+    prepare(corpus)
+    assert snapshot(corpus) == before
 
 
 def test_hours_cost_no_memory(tmp_path: Path) -> None:
