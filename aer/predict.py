@@ -30,7 +30,7 @@ from aer.recogniser import Output, Recogniser
 from aer.results import FileResult
 from aer.text import printable, some
 
-RECIPE = 1  # raised when the same models and options would give other results than before
+RECIPE = 2  # raised when the same models and options would give other results than before
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,11 @@ def _below(folder: Path, out: Path) -> Iterator[tuple[Path, str]]:
 def prepare(bundle_paths: Sequence[Path], options: Options, device: str) -> tuple[Work, list[str]]:
     """Loads the models; gives what to say of them too. InputError where options and models don't fit."""
     bundles = [load(path) for path in bundle_paths]
-    recogniser = Recogniser(bundles, options.window_s, device)
+    return assemble(Recogniser(bundles, options.window_s, device), options)
+
+
+def assemble(recogniser: Recogniser, options: Options) -> tuple[Work, list[str]]:
+    """What `prepare` gives, from models that are loaded."""
     if options.events == "frames" and not recogniser.has_frames:
         raise InputError("--events frames: these models have no frames (PANNs models of one hop have); take windows")
     by_frames = recogniser.has_frames if options.events == "auto" else options.events == "frames"
@@ -119,9 +123,9 @@ def prepare(bundle_paths: Sequence[Path], options: Options, device: str) -> tupl
         raise InputError(f"--overlap {overlap_s:g} must be less than the window of {recogniser.window_s:g} s")
     kind = "frame" if by_frames else "window"
     thresholds, notes = recogniser.thresholds_of(kind, options.threshold, options.precision)
-    recipe = _recipe(bundles, options, overlap_s, by_frames)
+    recipe = _recipe(recogniser.bundles, options, overlap_s, by_frames)
     work = Work(recogniser, by_frames, hop_samples, thresholds, options.rules, options.embeddings, recipe)
-    return work, _say(bundles, work, overlap_s, notes)
+    return work, _say(recogniser.bundles, work, overlap_s, notes)
 
 
 def _recipe(bundles: Iterable[Bundle], options: Options, overlap_s: float, by_frames: bool) -> str:
