@@ -11,9 +11,9 @@ from aer import checkpoint
 from aer.errors import AerError
 from aer.failures import kept_state, last_state, where
 from aer.files import write_csv
+from aer.runs import NONFINITE
 from aer.text import csv_path, some
 
-LISTED = "nonfinite_batch.csv"  # in a run's folder: the recordings of the batch that ended it
 NAMED = 3  # recordings that a message names; the file has all of them
 # fp16's scaler begins at 2^16 and halves with each step that it skips: after 20 in a row the loss is scaled down
 # instead of up, and it is not the scale that overflows
@@ -59,8 +59,8 @@ class Blame:
         files = [self.names[runner.loader_key][i] for i in dict.fromkeys(clips)]
         listed = ""
         if len(files) > NAMED and runner.engine.is_main_process:
-            write_csv(self.run_dir / LISTED, ["path"], [[csv_path(file)] for file in files], checkpoint.ADVICE)
-            listed = f" (all of them in {self.run_dir / LISTED})"
+            write_csv(self.run_dir / NONFINITE, ["path"], [[csv_path(file)] for file in files], checkpoint.ADVICE)
+            listed = f" (all of them in {self.run_dir / NONFINITE})"
         advice = (
             f"training has diverged: start anew with a lower learning_rate (now {self.learning_rate:g}; Cnn14 from "
             "scratch wants about 1e-4) or with clip_gradient_norm"

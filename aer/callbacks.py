@@ -17,9 +17,11 @@ from tqdm import tqdm
 
 from aer import checkpoint
 from aer.blame import Blame
-from aer.errors import AerError
+from aer.corpus import most_unreadable
+from aer.errors import AerError, InputError
 from aer.files import write_csv
 from aer.metrics import clip_scores, macro_f1, mean_average_precision
+from aer.runs import UNREADABLE
 from aer.text import csv_path, csv_text, printable, some
 
 
@@ -30,7 +32,7 @@ class UnreadableCallback(Callback):  # type: ignore[misc]
     loader's recordings, the run ends; one alone never ends it, unless the share is 0.
     """
 
-    file_name = "unreadable.csv"
+    file_name = UNREADABLE
 
     def __init__(self, names: Mapping[str, Sequence[str]], run_dir: Path, max_share: float):
         """`names`: for each loader the recordings' names, in the order of the indices in `batch["unreadable"]`."""
@@ -56,10 +58,15 @@ class UnreadableCallback(Callback):  # type: ignore[misc]
         if not path.exists():
             return
         names = {csv_path(name): name for listed in self.names.values() for name in listed}
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            for row in csv.DictReader(file):
-                if row["path"] in names:
-                    self.told[names[row["path"]]] = (row["loader"], int(row["epoch"]), row["reason"])
+        try:
+            with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+                rows = [row for row in csv.DictReader(file, strict=True) if row["path"] in names]
+            self.told = {names[row["path"]]: (row["loader"], int(row["epoch"]), row["reason"] or "") for row in rows}
+        except OSError as error:
+            raise InputError(f"{path} can't be read: {error.strerror}") from error
+        except (csv.Error, KeyError, TypeError, ValueError) as error:
+            told = printable(str(error))
+            raise InputError(f"{path} is damaged ({told}): mend or remove it, then the same command goes on") from error
 
     def on_loader_start(self, runner: dl.IRunner) -> None:
         self.marks, self.reasons = [], {}
@@ -88,8 +95,7 @@ class UnreadableCallback(Callback):  # type: ignore[misc]
 
     def _most(self, runner: dl.IRunner) -> int:
         """How many unreadable recordings of the loader the run bears."""
-        allowed = int(self.max_share * len(self.names[runner.loader_key]))
-        return max(1, allowed) if self.max_share > 0 else 0
+        return most_unreadable(self.max_share, len(self.names[runner.loader_key]))
 
     def _tell(self, runner: dl.IRunner, failed: Sequence[int], reasons: Mapping[int, str]) -> None:
         """Names those that were not named before, and writes the file anew if there are any."""

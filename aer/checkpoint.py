@@ -8,6 +8,7 @@ them. SHA-256 costs 0.2 s for Cnn14's 320 MB, on processors that have instructio
 import hashlib
 import json
 import os
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,9 +36,9 @@ _LENGTH = struct.Struct("<H")  # of the comment: the last two bytes of an archiv
 _BLOCK_BYTES = 1 << 20
 
 
-def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes tensors and plain values, with the format's number and a checksum."""
-    write_whole(path, lambda file: _write({"format": FORMAT, **content}, file), ADVICE)
+def save(path: Path, content: Mapping[str, Any], keep_old_as: Path | None = None) -> None:
+    """Writes tensors and plain values, with the format's number and a checksum; `keep_old_as`: see `write_whole`."""
+    write_whole(path, lambda file: _write({"format": FORMAT, **content}, file), ADVICE, keep_old_as)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -105,6 +106,17 @@ def _write(content: Mapping[str, Any], file: IO[bytes]) -> None:
 def _end(digest: str) -> bytes:
     """The last bytes of a checkpoint whose archive, as torch wrote it, has that digest."""
     return _LENGTH.pack(_COMMENT_BYTES) + _LABEL + digest.encode("ascii")
+
+
+def epoch_file(epoch: int) -> str:
+    """The name of the file with the weights of an epoch, counted from 1."""
+    return f"epoch_{epoch:04d}.pth"
+
+
+def epoch_of(name: str) -> int | None:
+    """The epoch whose file has that name; None for a name that no run gives a file."""
+    found = re.fullmatch(r"epoch_([0-9]{4,9})\.pth", name)
+    return int(found[1]) if found and epoch_file(int(found[1])) == name != epoch_file(0) else None
 
 
 def is_kept_in(folder: Path) -> bool:

@@ -27,6 +27,7 @@ BIRDCALL_CSVS = {
     "train_mod.csv": ("resampled_filename", "resampled_train_audio"),
     "train.csv": ("filename", "raw_train_audio"),
 }
+NO_AUDIO = "no audio file by its name"  # why a file is left out that nobody takes for a recording
 PROBE_THREADS = 8  # headers are read while the disk is waited for
 PROGRESS_FROM = 2000  # recordings from which reading headers is worth a progress bar
 
@@ -55,6 +56,11 @@ class Corpus:
     def n_unlabelled(self) -> int:
         """Recordings in which nothing is to be found."""
         return sum(not recording.labels for recording in self.recordings)
+
+    @property
+    def unreadable(self) -> list[tuple[Path, str]]:
+        """Of those left out, the ones that are recordings."""
+        return [(path, reason) for path, reason in self.left_out if reason != NO_AUDIO]
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,23 @@ def check_classes(corpus: Corpus) -> None:
         raise InputError(f"the corpus has {len(corpus.classes)} class(es){named}; two are needed")
 
 
+def most_unreadable(max_share: float, n_recordings: int) -> int:
+    """How many unreadable ones of so many recordings a run bears: one alone never ends it, unless the share is 0."""
+    return max(1, int(max_share * n_recordings)) if max_share > 0 else 0
+
+
+def check_readable(corpus: Corpus, max_share: float) -> None:
+    """InputError where more recordings can't be read than a run bears."""
+    unreadable = corpus.unreadable
+    n_listed = len(corpus.recordings) + len(unreadable)
+    if len(unreadable) > most_unreadable(max_share, n_listed):
+        raise InputError(
+            f"{len(unreadable)} of {n_listed} recordings ({len(unreadable) / n_listed:.1%}) can't be read, more than "
+            f"max_unreadable_share {max_share:g} lets pass: {_some([path for path, _ in unreadable])} (the first: "
+            f"{printable(unreadable[0][1])}); mend or remove them, or raise --max-unreadable-share"
+        )
+
+
 def _check_folder(root: Path) -> None:
     if not os.path.isdir(root):  # noqa: PTH112  # pathlib raises for a name that is too long
         raise InputError(
@@ -137,7 +160,7 @@ def _from_folders(root: Path) -> tuple[list[_Listed], list[tuple[Path, str]]]:
         if not sounds:
             raise InputError(f"class folder {printable(folder)} has no recordings: fill it or remove it")
         listed += [_Listed(file, (folder.name,)) for file in files if file in sounds]
-        left_out += [(file, "no audio file by its name") for file in files if file not in sounds]
+        left_out += [(file, NO_AUDIO) for file in files if file not in sounds]
     return listed, left_out
 
 

@@ -22,17 +22,18 @@ from aer.callbacks import (
     UnreadableCallback,
     ValidationLossCallback,
 )
-from aer.corpus import Corpus, check_classes, find_corpus
+from aer.corpus import Corpus, check_classes, check_readable, find_corpus
 from aer.datasets import EpochSampler, TrainClips, ValidationWindows
 from aer.engine import Engine, Runner, build_engine, told_how_to_go_on
 from aer.errors import AerError, InputError
 from aer.failures import told_in_one_line
+from aer.files import write_whole
 from aer.folds import Split, describe, folds_csv, left_out_csv, split
 from aer.loggers import EpochLogger, TensorboardHistory
 from aer.losses import build_loss
 from aer.optim import build_optimizer, build_schedulers
 from aer.plots import plot_history
-from aer.runs import changes, check_may_go_on, choose_run_dir, write_run
+from aer.runs import HISTORY, changes, check_may_go_on, choose_run_dir, write_run
 from aer.sample import make_sample_corpus
 from aer.settings import SAMPLE_CORPUS, AnySettings, near_matches
 from aer.signals import leave_ctrl_c_to_the_parent
@@ -76,10 +77,14 @@ def train(settings: AnySettings, build_model: BuildModel) -> CheckpointCallback:
         engine.wait_for_everyone()
         checkpoints = _fit(runner, settings, engine, learner, corpus, parts, run_dir)
         if engine.is_main_process:
-            plot_history(run_dir / "metrics.csv", run_dir / "metrics.png")
             print(_summary(settings, checkpoints, len(parts.valid)))
             print(_leave_bundle(settings, engine, learner.model, corpus, parts, checkpoints))
+            _leave_picture(run_dir)  # last: where the disk is full, it is the one to be missed least
     return checkpoints
+
+
+def _leave_picture(run_dir: Path) -> None:
+    write_whole(run_dir / "metrics.png", lambda file: plot_history(run_dir / HISTORY, file), checkpoint.ADVICE)
 
 
 def _begin(settings: AnySettings, run_dir: Path, goes_on: bool, corpus: Corpus, folds: str) -> None:
@@ -104,6 +109,7 @@ def _find_recordings(settings: AnySettings, engine: Engine) -> tuple[Corpus, Spl
         raise InputError(
             f"background_class: no recording has the label {printable(name)!r}{near_matches(name, corpus.classes)}"
         )
+    check_readable(corpus, settings.max_unreadable_share)
     check_classes(corpus)
     if settings.loss_func == "CrossEntropy":
         _check_single_labels(corpus)
@@ -172,9 +178,9 @@ def _fit(
         "train": [str(recording.path) for recording in train_set.recordings],
         "valid": [str(recording.path) for recording in valid_set.recordings],
     }
-    blame = Blame(run_dir, names, settings.learning_rate)
     loss = LossCallback(learner.criterion, learner.output_key)
     unreadable = UnreadableCallback(names, run_dir, settings.max_unreadable_share)
+    blame = Blame(run_dir, names, settings.learning_rate)
     optimizer_steps = OptimizerCallback(blame)
     checkpoints = CheckpointCallback(
         run_dir,
@@ -200,21 +206,36 @@ def _fit(
         seed=settings.seed,
         callbacks=[
             EpochSeedCallback(settings.seed, [train_set, sampler]),
-            *([MixupCallback(settings.mixup.alpha)] if settings.mixup.on != "off" else []),
-            loss,
-            ValidationLossCallback(learner.criterion, learner.output_key, blame),
-            F1Callback(settings.f1_threshold, settings.clip_score),
-            MAPCallback(settings.clip_score),
+            *_training_callbacks(settings, learner, blame, loss, optimizer_steps),
+            *_measuring_callbacks(settings, learner, blame),
             unreadable,
-            BackwardCallback(settings.clip_gradient_norm, blame),
-            optimizer_steps,
-            *_scheduler_callbacks(settings, learner.schedulers),
             ProgressCallback(),
             checkpoints,
         ],
         loggers=_loggers(checkpoints) if engine.is_main_process else {},
     )
     return checkpoints
+
+
+def _training_callbacks(
+    settings: AnySettings, learner: Learner, blame: Blame, loss: LossCallback, optimizer_steps: OptimizerCallback
+) -> list[dl.Callback]:
+    """What happens in a training step, from mixup to the learning rate."""
+    return [
+        *([MixupCallback(settings.mixup.alpha)] if settings.mixup.on != "off" else []),
+        loss,
+        BackwardCallback(settings.clip_gradient_norm, blame),
+        optimizer_steps,
+        *_scheduler_callbacks(settings, learner.schedulers),
+    ]
+
+
+def _measuring_callbacks(settings: AnySettings, learner: Learner, blame: Blame) -> list[dl.Callback]:
+    return [
+        ValidationLossCallback(learner.criterion, learner.output_key, blame),
+        F1Callback(settings.f1_threshold, settings.clip_score),
+        MAPCallback(settings.clip_score),
+    ]
 
 
 def _about(settings: AnySettings, corpus: Corpus) -> dict[str, Any]:

@@ -21,11 +21,12 @@ def remove_parts(folder: Path) -> None:
         part.unlink()
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], object], advice: str) -> None:
+def write_whole(path: Path, write: Callable[[IO[bytes]], object], advice: str, keep_old_as: Path | None = None) -> None:
     """Lets `write` fill a file beside `path`, flushes it to the disk and renames it: `path` is old or new, never half.
 
-    Raises AerError, which ends with `advice`, where the disk is full or the folder can't be written; what stood at
-    `path` is then untouched.
+    `keep_old_as`: the name in the same folder that the old file gets once the new one is whole beside it; before that,
+    what has this name stays. Raises AerError, which ends with `advice`, where the disk is full or the folder can't be
+    written; what stood at `path` is then untouched.
     """
     part = beside(path)
     try:
@@ -33,11 +34,16 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], advice: str) -
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if keep_old_as is not None:
+            link_whole(path, keep_old_as, advice)
         part.replace(path)
         flush_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch turns a write that failed into a RuntimeError
         part.unlink(missing_ok=True)
         raise AerError(f"can't write {path}: {error}; {advice}") from error
+    except AerError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def link_whole(target: Path, path: Path, advice: str) -> None:

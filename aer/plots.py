@@ -23,8 +23,8 @@ CURVES = {
 }
 
 
-def plot_history(metrics_csv: Path, picture: Path) -> None:
-    """The curves of a run's `metrics.csv`: losses, metrics and learning rate over the epochs."""
+def plot_history(metrics_csv: Path, picture: IO[bytes]) -> None:
+    """The curves of a run's `metrics.csv`, as PNG: losses, metrics and learning rate over the epochs."""
     history = pd.read_csv(metrics_csv)
     figure = Figure(figsize=(10, 3), layout="constrained")
     for axes, (title, columns) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):
@@ -33,7 +33,7 @@ def plot_history(metrics_csv: Path, picture: Path) -> None:
         axes.set(title=title, xlabel="epoch")
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.savefig(picture, dpi=100)
+    figure.savefig(picture, dpi=100, format="png")
 
 
 def plot_spectrograms(waveforms: Mapping[str, NDArray[np.float32]], sample_rate: int, picture: Path) -> None:

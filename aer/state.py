@@ -163,7 +163,7 @@ class CheckpointCallback(ICheckpointCallback):  # type: ignore[misc]
         for loader in runner.loaders:
             row |= {f"{loader}_{key}": value for key, value in runner.epoch_metrics[loader].items()}
         self.history.append(row)
-        file = f"epoch_{runner.epoch_step:04d}.pth"
+        file = checkpoint.epoch_file(runner.epoch_step)
         # a NaN is never among the best, and of equals the earlier stays
         ranked = [*self.best, {"epoch": runner.epoch_step, "score": score, "file": file}]
         sign = 1 if self.metric_key == "loss" else -1
@@ -191,15 +191,19 @@ class CheckpointCallback(ICheckpointCallback):  # type: ignore[misc]
         return {**self.about, "epoch": epoch, "metrics": metrics, "model": weights}
 
     def _write_last(self, content: Mapping[str, Any]) -> None:
-        if self.last_is_whole:
-            link_whole(self.last_path, self.folder / checkpoint.PREVIOUS, checkpoint.ADVICE)
-        checkpoint.save(self.last_path, {**content, "best": self.best, "history": self.history})
+        # not before the new state is whole: a disk that is full then would leave two names of one file
+        previous = self.folder / checkpoint.PREVIOUS if self.last_is_whole else None
+        checkpoint.save(self.last_path, {**content, "best": self.best, "history": self.history}, previous)
         self.last_is_whole = True
 
     def _clear(self) -> None:
-        """Removes the files of epochs that are not among the best, and what a killed run left half written."""
+        """Removes the files of epochs that are not among the best, and what a killed run left half written.
+
+        An epoch beyond the state's was written before the run was killed, and will be made again. Files with other
+        names than a run's stay.
+        """
         kept = {entry["file"] for entry in self.best}
-        for path in self.folder.glob("epoch_*.pth"):
-            if path.name not in kept:
+        for path in self.folder.iterdir():
+            if checkpoint.epoch_of(path.name) and path.name not in kept and not path.is_dir():
                 path.unlink()
         remove_parts(self.folder)

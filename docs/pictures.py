@@ -18,7 +18,8 @@ def main() -> None:
         first.setdefault(recording.labels[0], recording.path)
     crops = {name: read_crop(path, 0.0, DURATION_S, SAMPLE_RATE) for name, path in first.items()}
     plot_spectrograms(crops, SAMPLE_RATE, FOLDER / "species.png")
-    plot_history(Path("runs/panns/metrics.csv"), FOLDER / "learning.png")
+    with (FOLDER / "learning.png").open("wb") as picture:
+        plot_history(Path("runs/panns/metrics.csv"), picture)
 
 
 if __name__ == "__main__":

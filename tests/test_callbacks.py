@@ -15,7 +15,7 @@ from toy import N_CLASSES, ToyModel, ToyWindows, toy_train
 from aer import checkpoint
 from aer.blame import SkippedSteps, complaint
 from aer.engine import Engine
-from aer.errors import AerError
+from aer.errors import AerError, InputError
 from aer.loggers import EpochLogger
 from aer.steps import MixupCallback
 
@@ -247,6 +247,16 @@ def test_how_many_unreadable_recordings_a_run_bears(tmp_path: Path, share: float
         toy_train(tmp_path, epochs=1, valid=valid, max_unreadable_share=share)
     listed = (tmp_path / "unreadable.csv").read_text().splitlines()
     assert listed == ["path,loader,epoch,reason", *(f"v{i},valid,1,a reason" for i in range(3, 3 + bad))]
+
+
+@pytest.mark.parametrize(
+    "content", ["path,loader,epoch,reason\nt3,train,,y\n", "name\nt3\n", 'path,loader\n"t3', "path,loader,epoch\nt3\n"]
+)
+def test_a_damaged_list_of_unreadable_recordings(tmp_path: Path, content: str) -> None:
+    (tmp_path / "unreadable.csv").write_text(content)
+    with pytest.raises(InputError, match=r"unreadable.csv is damaged .*: mend or remove it, then") as caught:
+        toy_train(tmp_path, epochs=1)
+    assert "\n" not in str(caught.value)
 
 
 class Batches(dl.Callback):

@@ -2,7 +2,9 @@
 
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -44,6 +46,38 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
         write_whole(path, fail, "make room")
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["a.pth"]
+
+
+def test_the_old_file_is_kept_once_the_new_one_is_whole(tmp_path: Path) -> None:
+    path, previous = tmp_path / "last", tmp_path / "previous"
+
+    def fill(content: bytes, error: Exception | None = None) -> Callable[[IO[bytes]], None]:
+        def write(file: IO[bytes]) -> None:
+            file.write(content)
+            file.flush()
+            # at this moment, and if all ends here
+            seen.append([p.read_bytes() if p.exists() else b"" for p in (path, previous, tmp_path / ".last.part")])
+            if error:
+                raise error
+
+        return write
+
+    seen: list[list[bytes]] = []
+    write_whole(path, fill(b"1"), "make room")
+    for number in (b"2", b"3"):
+        write_whole(path, fill(number), "make room", previous)
+    with pytest.raises(AerError, match="No space left"):
+        write_whole(path, fill(b"4", OSError(28, "No space left on device")), "make room", previous)
+    assert seen == [[b"", b"", b"1"], [b"1", b"", b"2"], [b"2", b"1", b"3"], [b"3", b"2", b"4"]]
+    assert (path.read_bytes(), previous.read_bytes()) == (b"3", b"2")
+    assert path.stat().st_ino != previous.stat().st_ino
+    assert names(tmp_path) == ["last", "previous"]
+    previous.unlink()
+    previous.mkdir()  # the old file can't be kept: no more can the new one take its place
+    with pytest.raises(AerError, match=r"can't write .*previous"):
+        write_whole(path, fill(b"5"), "make room", previous)
+    assert path.read_bytes() == b"3"
+    assert names(tmp_path) == ["last", "previous"]
 
 
 def test_best_is_another_name_of_an_epochs_file(tmp_path: Path) -> None:

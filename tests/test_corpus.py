@@ -10,7 +10,7 @@ import soundfile
 from sklearn.model_selection import StratifiedKFold
 
 import config
-from aer.corpus import Corpus, Recording, check_distinct, find_corpus, inside
+from aer.corpus import Corpus, Recording, check_distinct, check_readable, find_corpus, inside
 from aer.datasets import multi_hot
 from aer.errors import InputError
 from aer.folds import assign_folds, describe, folds_csv, split
@@ -54,6 +54,28 @@ def test_class_folders(tmp_path: Path) -> None:
     ]
     assert {path.name for path, _ in corpus.left_out} == {"notes.txt", "broken.wav"}
     assert corpus.recordings[0].duration_s == 0.5
+
+
+@pytest.mark.parametrize(
+    ("n_bad", "share", "ends"), [(1, 0.05, False), (1, 0, True), (2, 0.05, True), (2, 0.2, False), (3, 0.2, True)]
+)
+def test_how_many_recordings_may_be_unreadable_from_the_start(
+    tmp_path: Path, n_bad: int, share: float, ends: bool
+) -> None:
+    for i in range(10):
+        write(tmp_path / f"wren/{i}.wav")
+        (tmp_path / f"wren/{i}.txt").write_text("notes are no recordings")
+    for i in range(n_bad):
+        (tmp_path / f"wren/{i}.wav").write_text("no sound")
+    corpus = find_corpus(tmp_path)
+    if not ends:
+        check_readable(corpus, share)
+        return
+    with pytest.raises(InputError) as caught:
+        check_readable(corpus, share)
+    assert f"{n_bad} of 10 recordings ({n_bad}0.0%) can't be read" in str(caught.value)
+    assert f"max_unreadable_share {share:g} lets pass: {tmp_path / 'wren/0.wav'}" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_birdcall_layouts(tmp_path: Path) -> None:

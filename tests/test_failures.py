@@ -1,6 +1,7 @@
 """How runs end before their time: real processes, real signals, and one line that says what to do."""
 
 import csv
+import json
 import os
 import pickle
 import re
@@ -204,6 +205,44 @@ def test_ctrl_c_before_the_first_epoch_is_done(start: Start) -> None:
     line = ended(process, 130)
     assert line.startswith("stopped; ")
     assert "starts a" in line  # "anew", or "again" where it had not even begun
+
+
+def test_what_is_in_the_way_of_going_on(folder: Path, start: Start) -> None:
+    out, broken = folder / "out", folder / "corpus/robin/robin_00.wav"
+    done = start("--run-dir out --epochs 2")
+    assert done.wait(120) == 0
+
+    line = ended(start("--run-dir out --epochs 1"), 2)
+    assert line.startswith("error: out holds a run with 2 epochs behind it, and epochs is 1: set --epochs to 2 or more")
+
+    recording = broken.read_bytes()
+    broken.write_bytes(b"no sound any more")
+    line = ended(start("--run-dir out --epochs 3"), 2)
+    assert "the corpus or its folds have changed: 1 gone or unreadable (corpus/robin/robin_00.wav)" in line
+    for i in range(1, 12):
+        (folder / f"corpus/wren/wren_{i:02}.wav").write_bytes(b"no sound any more")
+    line = ended(start("--run-dir new"), 2)
+    assert "error: 12 of 24 recordings (50.0%) can't be read, more than max_unreadable_share 0.05 lets pass" in line
+    assert not (folder / "new").exists()
+    broken.write_bytes(recording)
+    assert json.loads((out / "settings.json").read_text())["epochs"] == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files as POSIX systems do")
+def test_a_disk_that_is_full_for_the_last_picture_leaves_the_summary(folder: Path, start: Start) -> None:
+    limited = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); "
+        "os.execv(sys.executable, sys.argv[1:])"
+    )
+    options = shlex.split(f"{OPTIONS} --run-dir out --epochs 1")
+    process = start([sys.executable, "-c", limited, sys.executable, str(TINY), *options])
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert re.fullmatch(r"error: can't write out/metrics\.png: .*; make room or name another --run-dir .*\n", err)
+    assert "macro F1" in out
+    assert "best model: out/checkpoints/best.pth" in out
+    assert (folder / "out/best.aer").exists()
+    assert not list((folder / "out").glob(".*.part"))
 
 
 @pytest.mark.parametrize("option", ["--initial-weights", "--pretrained-panns"])

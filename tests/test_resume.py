@@ -1,5 +1,6 @@
 """A run that stops anywhere ends as one that does not: states, damaged states, scalers, states within an epoch."""
 
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from toy import ToyWindows, WithinEpoch, toy_train
 
 from aer import checkpoint
 from aer.engine import Engine
-from aer.errors import InputError
+from aer.errors import AerError, InputError
 from aer.state import AFTER_ALL_ELSE
 
 ABOUT = {"model_kind": "toy", "classes": ["a"], "settings": "{}", "epoch": 1}
@@ -154,6 +155,30 @@ def test_the_state_before_takes_the_place_of_a_damaged_one(
     assert run_differences(tmp_path / "whole", tmp_path / "parts") == []
 
 
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files as POSIX systems do")
+def test_after_a_full_disk_one_flipped_bit_does_not_end_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import resource
+
+    toy_train(tmp_path / "whole", 6)
+    toy_train(tmp_path / "parts", 3)
+    last, previous = (tmp_path / "parts/checkpoints" / name for name in ("last.pth", "previous.pth"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (last.stat().st_size - 100, limits[1]))  # an epoch's weights are smaller
+    try:
+        with pytest.raises(AerError, match=r"can't write .*last.pth"):
+            toy_train(tmp_path / "parts", 6)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [checkpoint.load(path)["epoch"] for path in (last, previous)] == [3, 2]
+    flip(last)
+    capsys.readouterr()
+    toy_train(tmp_path / "parts", 6)
+    assert "2 of 6 epochs" in capsys.readouterr().out
+    assert run_differences(tmp_path / "whole", tmp_path / "parts") == []
+
+
 def test_a_run_without_any_whole_state_says_what_is_left(tmp_path: Path) -> None:
     toy_train(tmp_path, 3)
     checkpoints = tmp_path / "checkpoints"
@@ -183,7 +208,12 @@ def test_what_a_killed_run_left_lying_is_cleared_away(tmp_path: Path) -> None:
     checkpoints = tmp_path / "parts/checkpoints"
     (checkpoints / ".last.pth.part").write_bytes(b"half a file")
     (checkpoints / "epoch_0099.pth").write_bytes(b"of an epoch that was not finished")
+    others = ["epoch_best_of_2023.pth", "epoch_1.pth", "epoch_0000.pth", "epoch_00003.pth", "epoch_0001.pth.bak"]
+    for name in others:
+        (checkpoints / name).write_text("not the run's")
     toy_train(tmp_path / "parts", 2)
+    for name in others:
+        (checkpoints / name).unlink()  # which are all there
     assert checkpoint_differences(tmp_path / "whole/checkpoints", checkpoints) == []
 
 

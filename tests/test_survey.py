@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 from sklearn.model_selection import StratifiedKFold
 
-from aer import cli
+from aer import commands
 from aer.corpus import find_corpus
 from aer.errors import InputError
 from aer.survey import levels
@@ -198,7 +198,7 @@ def test_bad_input(tmp_path: Path, options: dict[str, object], reason: str) -> N
         name: root / value if isinstance(value, str) and "." in value else value for name, value in options.items()
     }
     with pytest.raises(InputError, match=re.escape(reason)):
-        cli.corpus(root, **values)  # type: ignore[arg-type]
+        commands.corpus(root, **values)  # type: ignore[arg-type]
 
 
 def test_what_training_would_refuse_is_described(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def output(folder: Path) -> str:
 def test_a_run_survives_kills_a_second_start_and_a_full_disk(tmp_path: Path) -> None:
     corpus, whole, killed = make_corpus(tmp_path / "corpus"), tmp_path / "whole", tmp_path / "killed"
     checkpoints = killed / RUN_DIR / "checkpoints"
-    assert start("resnest", 2, corpus, whole, epochs=2).wait(200) == 0, output(whole)
+    undisturbed = start("resnest", 2, corpus, whole, epochs=2)  # beside the others
 
     # killed alone, as a checkpoint is being written; its workers live on for some seconds
     first = start("resnest", 2, corpus, killed, epochs=2)
@@ -71,6 +71,7 @@ def test_a_run_survives_kills_a_second_start_and_a_full_disk(tmp_path: Path) -> 
     wait_and_kill(start("resnest", 2, corpus, killed, epochs=2), killed, 8, random.Random(1))
     assert start("resnest", 2, corpus, killed, epochs=2).wait(200) == 0, output(killed)
     assert f"going on with {RUN_DIR}: " in output(killed)
+    assert undisturbed.wait(200) == 0, output(whole)
     assert run_differences(whole / RUN_DIR, killed / RUN_DIR) == []
 
 
@@ -143,8 +144,6 @@ def ranks(torchrun: int) -> dict[int, int]:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
 def test_when_one_of_two_processes_is_killed_the_other_ends_and_the_run_goes_on(tmp_path: Path) -> None:
     whole = two_processes("slowly", str(tmp_path / "whole"), "4")
-    printed, _ = whole.communicate(timeout=200)
-    assert whole.returncode == 0, printed
     history = tmp_path / "parts/metrics.csv"
     run = two_processes("slowly", str(tmp_path / "parts"), "4")
     wait_for(history.exists, "an epoch")
@@ -162,4 +161,6 @@ def test_when_one_of_two_processes_is_killed_the_other_ends_and_the_run_goes_on(
     printed, _ = run.communicate(timeout=200)
     assert run.returncode == 0, printed
     assert f"going on with {tmp_path / 'parts'}" in printed
+    printed, _ = whole.communicate(timeout=200)
+    assert whole.returncode == 0, printed
     assert run_differences(tmp_path / "whole", tmp_path / "parts") == []

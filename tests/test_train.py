@@ -126,7 +126,7 @@ def check_bundle(out: Path, best: dict[str, Any], history: pd.DataFrame) -> None
         alone = [model(item["waveform"][None]) for item in windows]
     np.testing.assert_allclose(torch.cat([one["clipwise_output"] for one in alone]), scores.window_scores, atol=1e-5)
     if scores.frame_maxima is not None:
-        maxima = torch.cat([one["framewise_output"].amax(dim=1) for one in alone])
+        maxima = torch.cat([(one["framewise_output"] * one["clipwise_output"]).amax(dim=1) for one in alone])
         np.testing.assert_allclose(maxima, scores.frame_maxima, atol=1e-5)
     assert (scores.frame_maxima is not None) == (recogniser.kind == "panns")
 

@@ -103,7 +103,7 @@ def test_scores_and_bundle_are_those_of_the_best_epoch(folder: Path, capsys: pyt
         for start in sorted({*range(0, len(sound) - RATE + 1, RATE), len(sound) - RATE}):
             loudness = np.abs(sound[start : start + RATE]).reshape(16, -1).mean(axis=1)
             windows.append(1 / (1 + np.exp(-(weight @ loudness + bias))))
-            maxima.append(windows[-1] * loudness.max())
+            maxima.append(windows[-1] * windows[-1] * loudness.max())  # frame-wise times clip-wise
             owners.append(i)
     assert scores.window_recordings.tolist() == owners
     np.testing.assert_allclose(scores.window_scores, windows, atol=1e-5)
