@@ -30,6 +30,7 @@ from aer.recogniser import Output, Recogniser
 from aer.results import FileResult
 from aer.text import printable, some
 
+LONGEST_WAIT = datetime.timedelta(days=7)  # of processes of torchrun for each other
 RECIPE = 2  # raised when the same models and options would give other results than before
 
 
@@ -271,8 +272,7 @@ def predict(
             stack.enter_context(lock.held(out, "--out"))
         (out / parts.FOLDER).mkdir(parents=True, exist_ok=True)
         if n_ranks > 1:
-            # hours, as one process may have many more windows to go through than another
-            torch.distributed.init_process_group("gloo", timeout=datetime.timedelta(days=7))
+            torch.distributed.init_process_group("gloo")
             stack.callback(torch.distributed.destroy_process_group)
         todo = [recording for recording in recordings if not parts.is_done(out, recording, work.recipe)]
         if n_ranks > 1:
@@ -291,7 +291,8 @@ def predict(
             message = f"{n_done:,} of {len(todo):,} recordings are done; the same command goes on"
             raise StoppedError(message, cause) from cause
         if n_ranks > 1:
-            torch.distributed.barrier()
+            # hours, as one process may have many more windows to go through than another
+            torch.distributed.monitored_barrier(timeout=LONGEST_WAIT)
     return Results(out, recordings), time.monotonic() - began, audio_s
 
 
