@@ -30,7 +30,8 @@ from aer.recogniser import Output, Recogniser
 from aer.results import FileResult
 from aer.text import printable, some
 
-RECIPE = 1  # raised when the same models and options would give other results than before
+LONGEST_WAIT = datetime.timedelta(days=7)  # of processes of torchrun for each other
+RECIPE = 2  # raised when the same models and options would give other results than before
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,11 @@ def _below(folder: Path, out: Path) -> Iterator[tuple[Path, str]]:
 def prepare(bundle_paths: Sequence[Path], options: Options, device: str) -> tuple[Work, list[str]]:
     """Loads the models; gives what to say of them too. InputError where options and models don't fit."""
     bundles = [load(path) for path in bundle_paths]
-    recogniser = Recogniser(bundles, options.window_s, device)
+    return assemble(Recogniser(bundles, options.window_s, device), options)
+
+
+def assemble(recogniser: Recogniser, options: Options) -> tuple[Work, list[str]]:
+    """What `prepare` gives, from models that are loaded."""
     if options.events == "frames" and not recogniser.has_frames:
         raise InputError("--events frames: these models have no frames (PANNs models of one hop have); take windows")
     by_frames = recogniser.has_frames if options.events == "auto" else options.events == "frames"
@@ -119,9 +124,9 @@ def prepare(bundle_paths: Sequence[Path], options: Options, device: str) -> tupl
         raise InputError(f"--overlap {overlap_s:g} must be less than the window of {recogniser.window_s:g} s")
     kind = "frame" if by_frames else "window"
     thresholds, notes = recogniser.thresholds_of(kind, options.threshold, options.precision)
-    recipe = _recipe(bundles, options, overlap_s, by_frames)
+    recipe = _recipe(recogniser.bundles, options, overlap_s, by_frames)
     work = Work(recogniser, by_frames, hop_samples, thresholds, options.rules, options.embeddings, recipe)
-    return work, _say(bundles, work, overlap_s, notes)
+    return work, _say(recogniser.bundles, work, overlap_s, notes)
 
 
 def _recipe(bundles: Iterable[Bundle], options: Options, overlap_s: float, by_frames: bool) -> str:
@@ -267,8 +272,7 @@ def predict(
             stack.enter_context(lock.held(out, "--out"))
         (out / parts.FOLDER).mkdir(parents=True, exist_ok=True)
         if n_ranks > 1:
-            # hours, as one process may have many more windows to go through than another
-            torch.distributed.init_process_group("gloo", timeout=datetime.timedelta(days=7))
+            torch.distributed.init_process_group("gloo")
             stack.callback(torch.distributed.destroy_process_group)
         todo = [recording for recording in recordings if not parts.is_done(out, recording, work.recipe)]
         if n_ranks > 1:
@@ -287,7 +291,8 @@ def predict(
             message = f"{n_done:,} of {len(todo):,} recordings are done; the same command goes on"
             raise StoppedError(message, cause) from cause
         if n_ranks > 1:
-            torch.distributed.barrier()
+            # hours, as one process may have many more windows to go through than another
+            torch.distributed.monitored_barrier(timeout=LONGEST_WAIT)
     return Results(out, recordings), time.monotonic() - began, audio_s
 
 

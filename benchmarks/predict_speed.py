@@ -1,11 +1,12 @@
 """Speed and memory of `aer predict` on recordings of hours, and what reading and the front end take beside the model.
 
-    python benchmarks/predict_speed.py runs/panns/best.aer [--hours 1 12] [-- OPTIONS OF aer predict]
+    python benchmarks/predict_speed.py runs/panns/best.aer [--hours 1 12] [--tiny] [-- OPTIONS OF aer predict]
 
 A recording of so many hours (coloured noise with bursts, 16-bit FLAC at the model's rate, or at --sample-rate) is made
 in a temporary folder, and `aer predict` run on it as a whole command, whose peak memory the system gives (ru_maxrss).
 Then ten minutes of it are gone through in this process: decoding and resampling alone, the front end (STFT, mel, image)
-alone, and all of the model, on the same windows.
+alone, and all of the model, on the same windows. --tiny: the whole commands with the model of tests/tiny_predict.py that
+costs next to nothing: what is left is reading, events and writing, and memory that grows would show at once.
 """
 
 import argparse
@@ -84,6 +85,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--hours", type=float, nargs="+", default=[1, 12])
     parser.add_argument("--sample-rate", type=int)
+    parser.add_argument("--tiny", action="store_true")
     own, _, options = " ".join(sys.argv[1:]).partition(" -- ")
     chosen = parser.parse_args(own.split())
     rate = chosen.sample_rate or load(chosen.bundle).settings.sample_rate
@@ -91,8 +93,12 @@ def main() -> None:
         for hours in chosen.hours:
             recording = Path(folder) / f"{hours:g}h.flac"
             make_recording(recording, hours, rate)
+            out = f"{folder}/out-{hours:g}"
             command = [sys.executable, "-m", "aer", "predict", str(chosen.bundle.resolve()), str(recording)]
-            taken_s, peak_mb = run([*command, "--out", f"{folder}/out-{hours:g}", *options.split()])
+            command += ["--out", out, *options.split()]
+            if chosen.tiny:
+                command = [sys.executable, str(ROOT / "tests/tiny_predict.py"), out, str(BATCH), "0", str(recording)]
+            taken_s, peak_mb = run(command)
             speed = hours * 3600 / taken_s
             print(
                 f"{hours:g} h: {taken_s:.0f} s, {speed:.0f} times real time, peak memory {peak_mb:.0f} MB", flush=True
