@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from aer import lock, parts
 from aer.bundle import Bundle, load
 from aer.corpus import SUFFIXES
 from aer.errors import AerError, InputError, StoppedError
-from aer.events import EventRules, EventTracker, FrameTimeline, Scores, as_events, window_spans
+from aer.events import EventRules, EventTracker, FrameTimeline, as_events, window_spans
 from aer.parts import Recording, Results
 from aer.reading import End, Window, read_windows
 from aer.recogniser import Output, Recogniser
@@ -165,9 +166,11 @@ class _Collector:
     def __init__(self, recording: Recording, work: Work):
         self.recording = recording
         self.work = work
-        self.starts: list[int] = []
-        self.scores: list[Scores] = []
-        self.embeddings: list[Scores] = []
+        # Arrays that grow, as a small block of memory for each batch would lie between the large ones of the model and
+        # keep glibc (before 2.38) from using those again: the memory of hours of audio
+        self.starts = array("q")
+        self.scores = array("f")
+        self.embeddings = array("f")
         used = work.recogniser
         self.timeline = FrameTimeline(len(used.classes), used.hop_samples)
         self.tracker = EventTracker(work.thresholds, work.rules, used.hop_samples / used.sample_rate)
@@ -175,9 +178,9 @@ class _Collector:
     def add(self, start: int, output: Output, place: int) -> None:
         """Takes what the models say of window `place` of a batch, which begins at sample `start`."""
         self.starts.append(start)
-        self.scores.append(output.scores[place])
+        self.scores.frombytes(output.scores[place].tobytes())
         if output.embeddings is not None:
-            self.embeddings.append(output.embeddings[place])
+            self.embeddings.frombytes(output.embeddings[place].tobytes())
         if self.work.by_frames and output.frames is not None:
             self.tracker.add(self.timeline.add(start, output.frames[place]))
 
@@ -185,7 +188,8 @@ class _Collector:
         """The recording's result, once all of its windows were added."""
         used, rate = self.work.recogniser, self.work.recogniser.sample_rate
         duration_s = end.n_samples / rate
-        scores = np.array(self.scores, dtype=np.float32).reshape(-1, len(used.classes))
+        scores = np.array(self.scores).reshape(-1, len(used.classes))
+        embeddings = np.array(self.embeddings).reshape(len(scores), len(self.embeddings) // max(len(scores), 1))
         starts_s = np.array(self.starts, dtype=np.float64) / rate
         if self.work.by_frames:
             self.tracker.add(self.timeline.finish(end.n_samples))
@@ -206,7 +210,7 @@ class _Collector:
             window_s=used.window_s,
             starts_s=starts_s,
             scores=scores,
-            embeddings=np.array(self.embeddings, dtype=np.float32) if self.work.embeddings else None,
+            embeddings=embeddings if self.work.embeddings else None,
         )
 
     def _probabilities(self, spans: Sequence[tuple[float, float, int, float]]) -> list[float | None]:
