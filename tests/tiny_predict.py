@@ -84,6 +84,9 @@ def main() -> None:
     found = predict.find_recordings([Path(name) for name in recordings], Path(out))
     results, seconds, audio_s = predict.predict(found, work, Path(out), int(batch_size), 2)
     print(predict.summary(results, seconds, audio_s, []))
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux; unlike ru_maxrss it has no part of the process that started this one
+        print(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")))
 
 
 if __name__ == "__main__":
