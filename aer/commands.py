@@ -56,8 +56,9 @@ def prepare(
     """
     from aer.convert import Target
     from aer.parallel import cores
-    from aer.prepare import find_places, summary
+    from aer.prepare import find_places
     from aer.prepare import prepare as prepare_corpus
+    from aer.prepared import summary
 
     for option, value in {
         "sample-rate": sample_rate,

@@ -13,7 +13,7 @@ from catalyst import dl
 from catalyst.utils.misc import set_global_seed
 from torch.utils.data import DataLoader, Dataset
 
-from aer import bundle, checkpoint, lock, validation
+from aer import checkpoint, lock
 from aer.blame import Blame
 from aer.callbacks import (
     F1Callback,
@@ -25,15 +25,14 @@ from aer.callbacks import (
 from aer.corpus import Corpus, check_classes, check_readable, find_corpus
 from aer.datasets import EpochSampler, TrainClips, ValidationWindows
 from aer.engine import Engine, Runner, build_engine, told_how_to_go_on
-from aer.errors import AerError, InputError
+from aer.errors import InputError
 from aer.failures import told_in_one_line
-from aer.files import write_whole
 from aer.folds import Split, describe, folds_csv, left_out_csv, split
+from aer.leave import leave_bundle, leave_picture, summary
 from aer.loggers import EpochLogger, TensorboardHistory
 from aer.losses import build_loss
 from aer.optim import build_optimizer, build_schedulers
-from aer.plots import plot_history
-from aer.runs import HISTORY, changes, check_may_go_on, choose_run_dir, write_run
+from aer.runs import changes, check_may_go_on, choose_run_dir, write_run
 from aer.sample import make_sample_corpus
 from aer.settings import SAMPLE_CORPUS, AnySettings, near_matches
 from aer.signals import leave_ctrl_c_to_the_parent
@@ -77,14 +76,10 @@ def train(settings: AnySettings, build_model: BuildModel) -> CheckpointCallback:
         engine.wait_for_everyone()
         checkpoints = _fit(runner, settings, engine, learner, corpus, parts, run_dir)
         if engine.is_main_process:
-            print(_summary(settings, checkpoints, len(parts.valid)))
-            print(_leave_bundle(settings, engine, learner.model, corpus, parts, checkpoints))
-            _leave_picture(run_dir)  # last: where the disk is full, it is the one to be missed least
+            print(summary(settings, checkpoints, len(parts.valid)))
+            print(leave_bundle(settings, engine, learner.model, corpus, parts, checkpoints))
+            leave_picture(run_dir)  # last: where the disk is full, it is the one to be missed least
     return checkpoints
-
-
-def _leave_picture(run_dir: Path) -> None:
-    write_whole(run_dir / "metrics.png", lambda file: plot_history(run_dir / HISTORY, file), checkpoint.ADVICE)
 
 
 def _begin(settings: AnySettings, run_dir: Path, goes_on: bool, corpus: Corpus, folds: str) -> None:
@@ -275,48 +270,3 @@ def _scheduler_callbacks(settings: AnySettings, schedulers: Iterable[str]) -> li
 
 def _loggers(checkpoints: CheckpointCallback) -> dict[str, Any]:
     return {"console": EpochLogger(checkpoints), "tensorboard": TensorboardHistory(checkpoints)}
-
-
-def _summary(settings: AnySettings, checkpoints: CheckpointCallback, n_valid: int) -> str:
-    """The last lines of a run: the best epoch's metrics and where its model is."""
-    if not checkpoints.best:
-        raise AerError(f"no epoch had a {settings.main_metric} that is a number: is there a clip of every class?")
-    epoch = checkpoints.best[0]["epoch"]
-    row, n_epochs = checkpoints.history[epoch - 1], len(checkpoints.history)
-    return (
-        f"best by {settings.main_metric}: epoch {epoch} of {n_epochs}, on {n_valid} held-out recordings\n"
-        f"macro F1 {row['valid_f1']:.4f}\n"
-        f"mAP      {row['valid_map']:.4f}\n"
-        f"best model: {checkpoints.best_path}\n"
-        f"logs: {checkpoints.run_dir / 'metrics.csv'}, metrics.png, tensorboard/"
-    )
-
-
-def _leave_bundle(
-    settings: AnySettings,
-    engine: Engine,
-    model: torch.nn.Module,
-    corpus: Corpus,
-    parts: Split,
-    checkpoints: CheckpointCallback,
-) -> str:
-    """Makes the best epoch's model a bundle, with thresholds from the validation windows, unless that is there.
-
-    The main process does it alone. It computes in float32, as recognition will, also after mixed precision.
-    """
-    best = checkpoint.load(checkpoints.folder / checkpoints.best[0]["file"])
-    weights = best["model"]
-    told = bundle.about(settings, corpus.classes, best["epoch"], best["metrics"], weights)
-    path, scores_path = checkpoints.run_dir / bundle.NAME, checkpoints.run_dir / validation.NAME
-    scores = validation.kept(scores_path, told["weights_sha256"])
-    if scores is None:
-        model = engine.unwrap_model(model, keep_fp32_wrapper=False)
-        model.load_state_dict(weights)
-        windows = ValidationWindows([corpus.recordings[i] for i in parts.valid], corpus.classes, settings)
-        fold, digest = parts.folds[parts.valid[0]], told["weights_sha256"]
-        scores = validation.score(model, windows, corpus.classes, fold, digest, settings.batch_size, settings.workers)
-        validation.save(scores_path, scores, checkpoint.ADVICE)
-    if not bundle.is_of(path, told):
-        found = validation.as_plain(validation.fit_thresholds(scores))
-        bundle.write(path, told, found, weights, checkpoint.ADVICE)
-    return f"recogniser: {path}, that model in one file with its thresholds, for aer summary and aer predict"

@@ -5,8 +5,8 @@
 A recording of so many hours (coloured noise with bursts, 16-bit FLAC at the model's rate, or at --sample-rate) is made
 in a temporary folder, and `aer predict` run on it as a whole command, whose peak memory the system gives (ru_maxrss).
 Then ten minutes of it are gone through in this process: decoding and resampling alone, the front end (STFT, mel, image)
-alone, and all of the model, on the same windows. --tiny: the whole commands with the model of tests/tiny_predict.py that
-costs next to nothing: what is left is reading, events and writing, and memory that grows would show at once.
+alone, and all of the model, on the same windows. --tiny: the whole commands with the model of tests/tiny_predict.py
+that costs next to nothing: what is left is reading, events and writing, and memory that grows would show at once.
 """
 
 import argparse
