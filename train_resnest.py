@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from aer.cli import read_settings, run_command
+from aer.cli import run_command
+from aer.config_module import read_settings
 from aer.settings import ResnestSettings
 
 CONFIG = Path(__file__).with_name("config.py")

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from aer.cli import one_line_errors, read_settings, run_command
+from aer.cli import one_line_errors, run_command
 from aer.errors import InputError
-from aer.settings import MAX_SEED, SAMPLE_CORPUS, SAMPLE_SEED, AnySettings, PannsSettings, ResnestSettings
+from aer.sample_corpus import SAMPLE_CORPUS, SAMPLE_SEED
 
 CONFIG = Path("config.py")  # of `aer crossval`: in the folder where it is called
 
@@ -100,6 +100,7 @@ def corpus(
     """
     from aer.corpus import BIRDCALL_CSVS, find_corpus
     from aer.parallel import cores
+    from aer.settings import MAX_SEED
     from aer.survey import survey
     from aer.survey_report import check_outputs, describe, write_details, write_plot
 
@@ -141,6 +142,9 @@ def crossval(
         model: the one of config.py to train
         options: those of train_panns.py or train_resnest.py; `aer crossval panns --help` lists them
     """
+    from aer.config_module import read_settings
+    from aer.settings import AnySettings, PannsSettings, ResnestSettings
+
     own = {option.replace("_", "-").partition("=")[0] for option in options}
     if "--fold" in own:
         raise InputError("crossval trains all folds: leave --fold out")

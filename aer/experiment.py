@@ -34,7 +34,8 @@ from aer.losses import build_loss
 from aer.optim import build_optimizer, build_schedulers
 from aer.runs import changes, check_may_go_on, choose_run_dir, write_run
 from aer.sample import make_sample_corpus
-from aer.settings import SAMPLE_CORPUS, AnySettings, near_matches
+from aer.sample_corpus import SAMPLE_CORPUS
+from aer.settings import AnySettings, near_matches
 from aer.signals import leave_ctrl_c_to_the_parent
 from aer.state import CheckpointCallback
 from aer.steps import BackwardCallback, EpochSeedCallback, LossCallback, MixupCallback, OptimizerCallback

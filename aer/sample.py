@@ -27,7 +27,7 @@ from fastprogress import progress_bar
 from numpy.random import Generator
 
 from aer.errors import InputError
-from aer.settings import SAMPLE_SEED
+from aer.sample_corpus import SAMPLE_SEED
 from aer.synth import (
     SAMPLE_RATE,
     SPECIES,

@@ -1,7 +1,7 @@
 """Typed, validated settings: what `config.py` fills in and what every other module is handed.
 
-Units stand in the names. Wrong values and unknown names raise `pydantic.ValidationError`; `aer.cli` turns it into one
-line. Nothing here imports torch, so that `--help` answers at once.
+Units stand in the names. Wrong values and unknown names raise `pydantic.ValidationError`; `aer.config_module` turns it
+into one line. Nothing here imports torch, so that `--help` answers at once.
 """
 
 import difflib
@@ -16,8 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from aer.errors import InputError
 from aer.text import printable
 
-SAMPLE_CORPUS = Path("datasets/sample")  # the one corpus that is made when it is missing
-SAMPLE_SEED = 444  # of that corpus
 MAX_SEED = 2**32 - 1  # NumPy and scikit-learn take no larger one
 
 LossName = Literal["BCEWithLogits", "BCEWithLogitsSmooth", "Focal", "PANNsLoss", "CrossEntropy"]

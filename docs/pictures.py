@@ -5,7 +5,7 @@ from pathlib import Path
 from aer.audio import read_crop
 from aer.corpus import find_corpus
 from aer.plots import plot_history, plot_spectrograms
-from aer.settings import SAMPLE_CORPUS
+from aer.sample_corpus import SAMPLE_CORPUS
 
 SAMPLE_RATE = 16_000
 DURATION_S = 2.0

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 import config
-from aer.cli import explain, read_settings
+from aer.config_module import explain, read_settings
 from aer.errors import InputError
 from aer.settings import PannsSettings, ResnestSettings, near_matches, pick_recipe
 

@@ -11,7 +11,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from aer.cli import read_settings, run_command
+from aer.cli import run_command
+from aer.config_module import read_settings
 from aer.settings import PannsSettings
 
 CONFIG = Path(__file__).parents[1] / "config.py"

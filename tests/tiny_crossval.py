@@ -4,7 +4,8 @@ import sys
 
 from tiny import CONFIG, tiny_model  # which makes `aer` known
 
-from aer.cli import read_settings, run_command
+from aer.cli import run_command
+from aer.config_module import read_settings
 from aer.settings import PannsSettings
 
 
