@@ -179,7 +179,8 @@ def predict(
     merge_gap: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0.2,
     test_csv: Path | None = None,
     embeddings: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    segments: Annotated[int | None, tyro.conf.arg(metavar="N")] = None,
+    segments: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    top_n: int = 20,
     batch_size: int = 16,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     workers: int | None = None,
@@ -200,7 +201,8 @@ def predict(
         merge_gap: events of a class that are less than this apart are one (frames)
         test_csv: rows to answer with --format kaggle (site,row_id,seconds,audio_id)
         embeddings: write the model's 2048 features of each window too (embeddings.parquet)
-        segments: cut the N events with the highest scores of each class to WAV files
+        segments: folder for WAV files of the events with the highest scores of each class, to listen to
+        top_n: how many of a class --segments cuts
         batch_size: windows that go through the model at a time
         device: auto: a GPU where there is one
         workers: threads that decode; default: one per core
@@ -215,7 +217,7 @@ def predict(
     _check_range({"--threshold": threshold, "--precision": precision, "--hysteresis": hysteresis}, 0, 1)
     _check_range({"--window": window}, 1e-6, math.inf)
     _check_range({"--overlap": overlap, "--min-duration": min_duration, "--merge-gap": merge_gap}, 0, math.inf)
-    _check_range({"--batch-size": batch_size, "--segments": segments, "--workers": workers}, 1, math.inf)
+    _check_range({"--batch-size": batch_size, "--top-n": top_n, "--workers": workers}, 1, math.inf)
 
     from aer import cut, outputs
     from aer import predict as work
@@ -225,9 +227,11 @@ def predict(
     outputs.check(format, test_csv, embeddings)
     rules = EventRules(hysteresis, merge_gap, min_duration)
     options = work.Options(window, overlap, events, threshold, precision, rules, embeddings)
-    found = work.find_recordings(recordings, out)
+    found = work.find_recordings(recordings, [out] if segments is None else [out, segments])
     models, told = work.prepare(bundles, options, device)
     outputs.check(format, test_csv, embeddings, models.recogniser.classes)
+    if segments is not None:
+        cut.check(segments, recordings)
     is_main = os.environ.get("RANK", "0") == "0"
     if is_main:
         print(*told, f"{len(found):,} recordings", sep="\n")
@@ -238,8 +242,8 @@ def predict(
         if embeddings:
             written.append(outputs.write_embeddings(results, out))
         if segments is not None:
-            cut.segments(results, out / "segments", segments)
-            written.append(out / "segments")
+            cut.segments(results, segments, top_n)
+            written.append(segments)
         print(work.summary(results, seconds, audio_s, written))
 
 

@@ -48,6 +48,14 @@ class Cut:
         return max(0.0, self.start_s - PAD_S)
 
 
+def check(folder: Path, recordings: Sequence[Path]) -> None:
+    """InputError, before hours of work, where `segments` should not write to the folder; AerError where it can't."""
+    if any(folder.resolve() == place.resolve() for place in recordings):
+        raise InputError(f"--segments {printable(folder)} is where the recordings are: name a folder of its own")
+    make_folder(folder)
+    _listed(folder)
+
+
 def segments(
     results: Iterable[FileResult], folder: Path, top_n: int, say: Callable[[str], object] = print
 ) -> list[Path]:
@@ -147,7 +155,10 @@ def _listed(folder: Path) -> set[str]:
     """The segments of an earlier call, as far as its list names WAV files in a folder of this one."""
     try:
         with (folder / LIST).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            names = {row["segment"] for row in csv.DictReader(file) if row.get("segment")}
+            rows = csv.DictReader(file)
+            if tuple(rows.fieldnames or ()) != COLUMNS:
+                raise InputError(f"{printable(folder / LIST)} is not of aer predict: name another --segments")
+            names = {row["segment"] for row in rows if row["segment"]}
     except FileNotFoundError:
         return set()
     except (OSError, csv.Error) as error:

@@ -48,7 +48,7 @@ def _on_soundscapes(
     classes = work.recogniser.classes
     known = read_events(csv, classes)
     folder = place / AUDIO if (place / AUDIO).is_dir() else place
-    recordings = predict.find_recordings([folder], out)
+    recordings = predict.find_recordings([folder], [out])
     truth = of_recordings(known, [recording.name for recording in recordings], csv)
     results, *_ = predict.predict(recordings, work, out, batch_size, threads)
     notes = [truth.note] if truth.note else []

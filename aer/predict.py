@@ -66,8 +66,10 @@ class Work:
         return "frame" if self.by_frames else "window"
 
 
-def find_recordings(given: Sequence[Path], out: Path) -> list[Recording]:
-    """The files, and those in the folders with the name of an audio format, in order; `out` and hidden ones are none.
+def find_recordings(given: Sequence[Path], results: Sequence[Path]) -> list[Recording]:
+    """The files, and those in the folders with the name of an audio format, in order, but for hidden ones.
+
+    What lies in a folder of `results` is none.
 
     Names are those below the folder that was given. Raises InputError for what is not there, for no recordings at all,
     and where two would have the same name.
@@ -76,7 +78,7 @@ def find_recordings(given: Sequence[Path], out: Path) -> list[Recording]:
     for place in given:
         if not place.exists():
             raise InputError(f"{printable(place)} is not there")
-        for path, name in _below(place, out) if place.is_dir() else [(place, place.name)]:
+        for path, name in _below(place, results) if place.is_dir() else [(place, place.name)]:
             if name in found and not path.samefile(found[name]):
                 both = f"{printable(found[name])} and {printable(path)}"
                 raise InputError(f"{both} would both be called {printable(name)}: give the folder around both")
@@ -94,11 +96,11 @@ def _recording(path: Path, name: str) -> Recording:
     return Recording(path, name, status.st_size, status.st_mtime_ns)
 
 
-def _below(folder: Path, out: Path) -> Iterator[tuple[Path, str]]:
-    hidden_from = out.resolve()
+def _below(folder: Path, results: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    passed_by = {path.resolve() for path in results}
     for here, folders, files in os.walk(folder):
         folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and Path(here, name).resolve() != hidden_from
+            name for name in folders if not name.startswith(".") and Path(here, name).resolve() not in passed_by
         )
         for name in sorted(files):
             path = Path(here, name)

@@ -9,7 +9,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aer.cut import best, safe_name, segments
+from aer.cut import best, check, safe_name, segments
 from aer.errors import AerError, InputError
 from aer.results import Event, FileResult
 
@@ -106,3 +106,16 @@ def test_memory_holds_the_best_only() -> None:
     many = [result(Path("x"), f"{n}.wav", [Event(0, 1, "a", n / 1000)]) for n in range(1000)]
     assert [entry.name for entry in best(many, 3)] == ["999.wav", "998.wav", "997.wav"]
     assert best(many, 3) == best(reversed(many), 3)
+
+
+def test_a_folder_that_segments_should_not_go_to_is_refused_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is where the recordings are"):
+        check(tmp_path / "x" / "..", [tmp_path])
+    (tmp_path / "segments.csv").write_text("segment,mine\na/b.wav,1\n")
+    with pytest.raises(InputError, match=r"segments.csv is not of aer predict"):
+        check(tmp_path, [])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AerError, match="can't make the folder"):
+        check(tmp_path / "file", [])
+    check(tmp_path / "new", [tmp_path])
+    check(tmp_path / "new", [tmp_path])

@@ -55,7 +55,7 @@ def write(path: Path, duration_s: float, seed: int, rate: int = RATE, channels: 
 
 
 def recordings_of(folder: Path) -> list[parts.Recording]:
-    return predict.find_recordings([folder], folder / "out")
+    return predict.find_recordings([folder], [folder / "out"])
 
 
 def go(
@@ -269,16 +269,16 @@ def test_what_recordings_are_called(folder: Path) -> None:
     names = [recording.name for recording in recordings_of(folder)]
     assert names[:2] == ["many/channels.wav", "many/one_sample.wav"]
     assert len(names) == 11
-    files = predict.find_recordings([folder / "site/0.wav", folder / "site"], folder / "out")
+    files = predict.find_recordings([folder / "site/0.wav", folder / "site"], [folder / "out"])
     assert [file.name for file in files] == ["0.wav", "1.wav", "2.wav", "3.wav", "4.wav", "5.wav", "stereo.flac"]
     write(folder / "elsewhere/0.wav", 0.1, 1)
     with pytest.raises(InputError, match=r"would both be called 0\.wav: give the folder around both"):
-        predict.find_recordings([folder / "site", folder / "elsewhere"], folder / "out")
+        predict.find_recordings([folder / "site", folder / "elsewhere"], [folder / "out"])
     with pytest.raises(InputError, match="nowhere is not there"):
-        predict.find_recordings([folder / "nowhere"], folder / "out")
+        predict.find_recordings([folder / "nowhere"], [folder / "out"])
     (folder / "bare").mkdir()
     with pytest.raises(InputError, match="no recordings there"):
-        predict.find_recordings([folder / "bare"], folder / "out")
+        predict.find_recordings([folder / "bare"], [folder / "out"])
 
 
 def test_a_second_call_does_what_is_not_done(folder: Path) -> None:
@@ -462,7 +462,7 @@ def test_the_command(folder: Path, real: dict[str, tuple[Path, AnySettings, torc
     events = pd.read_csv(folder / "predictions/events.csv")
     assert len(events) == sum(files["events"]) > 0
     results = go(
-        predict.find_recordings([folder / "site"], folder),
+        predict.find_recordings([folder / "site"], [folder]),
         predict.prepare([path], predict.Options(overlap_s=0.32, threshold=0.2), "cpu")[0],
     )
     expected = [[result.name, event.start_s, event.end_s, event.score] for result in results for event in result.events]

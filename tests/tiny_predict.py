@@ -81,7 +81,7 @@ def tiny_work(*bundles: TinyBundle, **options: Any) -> predict.Work:
 def main() -> None:
     out, batch_size, sleep_s, *recordings = sys.argv[1:]
     work = tiny_work(tiny_bundle(sleep_s=float(sleep_s)))
-    found = predict.find_recordings([Path(name) for name in recordings], Path(out))
+    found = predict.find_recordings([Path(name) for name in recordings], [Path(out)])
     results, seconds, audio_s = predict.predict(found, work, Path(out), int(batch_size), 2)
     print(predict.summary(results, seconds, audio_s, []))
     status = Path("/proc/self/status")
