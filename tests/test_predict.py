@@ -449,7 +449,10 @@ def aer(*arguments: str | Path, cwd: Path, launcher: tuple[str, ...] = ()) -> "s
 def test_the_command(folder: Path, real: dict[str, tuple[Path, AnySettings, torch.nn.Module]]) -> None:
     path = real["resnest"][0]
     (folder / "bad.wav").write_text("no audio")
-    call = ("predict", path, "site", "bad.wav", "--threshold", "0.2", "--format", "csv", "json", "--overlap", "0.32")
+    call = (
+        *("predict", path, "site", "bad.wav", "--threshold", "0.2", "--format", "csv", "json", "--overlap", "0.32"),
+        *("--segments", "site/clips", "--top-n", "1"),
+    )
     done = aer(*call, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "windows of 0.64 s with 0.32 s overlap at 16000 Hz, events by windows, on cpu\n8 recordings\n" in done.stdout
@@ -462,7 +465,7 @@ def test_the_command(folder: Path, real: dict[str, tuple[Path, AnySettings, torc
     events = pd.read_csv(folder / "predictions/events.csv")
     assert len(events) == sum(files["events"]) > 0
     results = go(
-        predict.find_recordings([folder / "site"], [folder]),
+        predict.find_recordings([folder / "site"], [folder / "site/clips"]),
         predict.prepare([path], predict.Options(overlap_s=0.32, threshold=0.2), "cpu")[0],
     )
     expected = [[result.name, event.start_s, event.end_s, event.score] for result in results for event in result.events]
@@ -470,6 +473,13 @@ def test_the_command(folder: Path, real: dict[str, tuple[Path, AnySettings, torc
     assert [row[0] for row in found] == [row[0] for row in expected]
     np.testing.assert_allclose([row[1:] for row in found], [row[1:] for row in expected], atol=1e-3)
     json.loads((folder / "predictions/events.json").read_text())
+
+    clips = pd.read_csv(folder / "site/clips/segments.csv", index_col="segment")
+    best = events.groupby("label")["score"].max()
+    assert dict(zip(clips["label"], clips["score"], strict=True)) == best.to_dict()
+    assert {path.relative_to(folder / "site/clips").as_posix() for path in folder.glob("site/clips/*/*")} == set(
+        clips.index
+    )
 
     before = (folder / "predictions/events.csv").read_bytes()
     by_two = aer(
