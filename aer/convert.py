@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from aer.audio import Waveform, open_stream, resampled
+from aer.audio import open_stream, resampled
+from aer.audio_info import Waveform
 from aer.errors import AerError, AudioError
 from aer.segments import energetic_spans, frame_energies, frame_samples, sounding_span
 from aer.text import printable

@@ -16,7 +16,8 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from aer.audio import Waveform, place, read_crop
+from aer.audio import place, read_crop
+from aer.audio_info import Waveform
 from aer.corpus import Recording
 from aer.errors import AudioError
 from aer.settings import Settings

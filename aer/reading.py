@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aer.audio import Waveform, open_stream, resampled
+from aer.audio import open_stream, resampled
+from aer.audio_info import Waveform
 from aer.errors import AudioError, EmptyAudioError
 from aer.parts import Recording
 from aer.results import Status

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from aer.audio import Waveform
+from aer.audio_info import Waveform
 
 Energies = npt.NDArray[np.float64]
 

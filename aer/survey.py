@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from aer.audio import Waveform, open_stream
+from aer.audio import open_stream
+from aer.audio_info import Waveform
 from aer.corpus import Corpus, check_classes
 from aer.errors import AudioError, InputError, StoppedError
 from aer.folds import assign_folds

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from aer.audio import Waveform, place
+from aer.audio import place
+from aer.audio_info import Waveform
 
 
 def windows(blocks: Iterable[Waveform], window_samples: int, hop_samples: int) -> Iterator[tuple[int, Waveform]]:

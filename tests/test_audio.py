@@ -14,7 +14,8 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aer.audio import AudioInfo, place, probe, read_crop
+from aer.audio import place, probe, read_crop
+from aer.audio_info import AudioInfo
 from aer.errors import AudioError
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
