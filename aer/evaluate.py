@@ -16,6 +16,7 @@ from aer.corpus import find_corpus
 from aer.errors import AerError, InputError
 from aer.evaluation import Figures, evaluate_events, evaluate_scores
 from aer.files import write_whole
+from aer.recognise import Work
 from aer.results import FileResult
 from aer.text import as_bytes, printable, some
 from aer.truth import label_targets, of_recordings, read_events, window_targets
@@ -24,7 +25,7 @@ EVENTS, AUDIO, REPORT = "events.csv", "test_audio", "evaluation.json"
 
 
 def evaluate(
-    work: predict.Work, place: Path, csv: Path | None, out: Path, batch_size: int, threads: int, n_draws: int
+    work: Work, place: Path, csv: Path | None, out: Path, batch_size: int, threads: int, n_draws: int
 ) -> list[Figures]:
     """What the models of `work` are worth on the corpus or the soundscapes in `place`; their results go below `out`.
 
@@ -43,7 +44,7 @@ def _has_events(csv: Path) -> bool:
 
 
 def _on_soundscapes(
-    work: predict.Work, place: Path, csv: Path, out: Path, batch_size: int, threads: int, n_draws: int
+    work: Work, place: Path, csv: Path, out: Path, batch_size: int, threads: int, n_draws: int
 ) -> list[Figures]:
     classes = work.recogniser.classes
     known = read_events(csv, classes)
@@ -73,7 +74,7 @@ def _on_soundscapes(
 
 
 def _on_corpus(
-    work: predict.Work, place: Path, csv: Path | None, out: Path, batch_size: int, threads: int, n_draws: int
+    work: Work, place: Path, csv: Path | None, out: Path, batch_size: int, threads: int, n_draws: int
 ) -> Figures:
     used = work.recogniser
     corpus = find_corpus(place, csv, None, used.bundles[0].background)

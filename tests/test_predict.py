@@ -30,6 +30,7 @@ from aer.errors import AerError, InputError
 from aer.events import EventRules
 from aer.models.panns import build_panns
 from aer.models.resnest import build_resnest
+from aer.recognise import Work, recognise
 from aer.recogniser import Recogniser
 from aer.results import FileResult
 from aer.settings import AnySettings, PannsSettings
@@ -58,11 +59,9 @@ def recordings_of(folder: Path) -> list[parts.Recording]:
     return predict.find_recordings([folder], [folder / "out"])
 
 
-def go(
-    recordings: list[parts.Recording], work: predict.Work, batch_size: int = 4, threads: int = 2
-) -> list[FileResult]:
+def go(recordings: list[parts.Recording], work: Work, batch_size: int = 4, threads: int = 2) -> list[FileResult]:
     with tqdm(total=sum(recording.size_bytes for recording in recordings), disable=True) as bar:
-        done = list(predict.recognise(recordings, work, batch_size, threads, bar))
+        done = list(recognise(recordings, work, batch_size, threads, bar))
     assert [recording for recording, _ in done] == recordings
     return [result for _, result in done]
 
@@ -200,7 +199,7 @@ def test_bad_recordings_are_named_and_the_rest_goes_on(folder: Path) -> None:
     assert [result.status for result in others] == ["ok"] * 11
 
 
-def told(recogniser: Recogniser, **options: Any) -> tuple[predict.Work, str]:
+def told(recogniser: Recogniser, **options: Any) -> tuple[Work, str]:
     work, lines = predict.assemble(recogniser, predict.Options(**options))
     return work, "\n".join(lines)
 
@@ -290,7 +289,7 @@ def test_a_second_call_does_what_is_not_done(folder: Path) -> None:
     def times() -> dict[str, int]:
         return {recording.name: parts.path_of(out, recording).stat().st_mtime_ns for recording in recordings}
 
-    def again(work: predict.Work) -> set[str]:
+    def again(work: Work) -> set[str]:
         before = times()
         predict.predict(recordings_of(folder), work, out, 4, 2)
         return {name for name, time_ns in times().items() if time_ns != before[name]}

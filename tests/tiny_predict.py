@@ -17,6 +17,7 @@ import config
 from aer import predict
 from aer.bundle import Bundle
 from aer.cli import run_command
+from aer.recognise import Work
 from aer.recogniser import Recogniser
 from aer.settings import PannsSettings
 
@@ -70,7 +71,7 @@ def tiny_bundle(**changes: Any) -> TinyBundle:
     )  # fmt: skip
 
 
-def tiny_work(*bundles: TinyBundle, **options: Any) -> predict.Work:
+def tiny_work(*bundles: TinyBundle, **options: Any) -> Work:
     """Windows every half second; events from 0.5 on, by frames if not `events="windows"`."""
     chosen = predict.Options(**{"overlap_s": WINDOW_S / 2, "threshold": 0.5, **options})
     recogniser = Recogniser(bundles or [tiny_bundle()], chosen.window_s, "cpu")
