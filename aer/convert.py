@@ -105,8 +105,11 @@ def convert(target: Target, job: Job) -> Converted:
             raise _error(job.source, "is silent: the mean of its channels is zero, at 16 bits, in all samples")
         clips = tuple(_put_in_place(job, target, part) for part in parts)
     except (OSError, soundfile.LibsndfileError) as error:  # reading raises AudioErrors
-        why = f"can't write to {printable(job.folder)}: {error}"
-        raise AerError(f"{why}; make room, and the same command goes on") from error
+        refused = "the system refused, the disk may be full"  # libsndfile does not tell why
+        reason = refused if isinstance(error, soundfile.LibsndfileError) else error.strerror or error
+        raise AerError(
+            f"can't write to {printable(job.folder)}: {reason}; make room, and the same command goes on"
+        ) from error
     finally:
         for part in parts:
             part.file.close()
@@ -176,13 +179,29 @@ def _write_parts(
     for index, piece in _pieces(blocks, spans):
         if index != writing:
             if parts:
-                parts[-1].file.close()
+                _finish(parts[-1])
             parts.append(_begin(job, target, spans[index][0]))
             writing = index
         _write(job, target, parts[-1], piece)
     if not parts:
         raise _error(job.source, f"too short: nothing is left of it at {target.sample_rate} Hz")
-    parts[-1].file.close()
+    _finish(parts[-1])
+
+
+def _finish(part: _Part) -> None:
+    """Closes the file; OSError where its end is not there.
+
+    Closing a FLAC writes its last frames and its length, and no error comes of it when the disk is full.
+    """
+    part.file.close()
+    try:
+        with soundfile.SoundFile(os.fsencode(part.path)) as file:
+            file.seek(part.n_samples - 1)
+            is_whole = file.frames == part.n_samples and len(file.read(1)) == 1
+    except soundfile.LibsndfileError:
+        is_whole = False
+    if not is_whole:
+        raise OSError("the end of a clip was not written; the disk may be full")
 
 
 def _begin(job: Job, target: Target, first: int) -> _Part:

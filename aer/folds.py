@@ -139,7 +139,7 @@ def _background_lines(corpus: Corpus) -> list[str]:
 
 
 def folds_csv(corpus: Corpus, parts: Split) -> str:
-    """The fold of each recording as CSV text: path, labels, fold, and the side that it is on in this run."""
+    """Each recording as CSV text: path, labels, fold, the side that it is on in this run, and what its header says."""
     held_out = set(parts.valid)
     return pd.DataFrame(
         {
@@ -147,6 +147,8 @@ def folds_csv(corpus: Corpus, parts: Split) -> str:
             "labels": [";".join(map(csv_text, recording.labels)) for recording in corpus.recordings],
             "fold": parts.folds,
             "side": ["valid" if i in held_out else "train" for i in range(len(corpus.recordings))],
+            "duration_s": [f"{recording.duration_s:.6f}" for recording in corpus.recordings],
+            "sample_rate": [recording.sample_rate for recording in corpus.recordings],
         }
     ).to_csv(index=False)
 

@@ -22,7 +22,7 @@ from aer.errors import AerError, AudioError, InputError, StoppedError
 from aer.journal import ADVICE, Begun, Entry, Journal
 from aer.parallel import map_files, start_early
 from aer.prepared import CLIPS_CSV, REPORT, Outcome, Places, write_tables
-from aer.sources import Source, Sources, clip_stems, list_sources
+from aer.sources import NO_RECORDINGS, Source, Sources, clip_stems, list_sources
 from aer.text import printable
 
 RAW_FOLDERS = AUDIO_FOLDERS[1:]
@@ -61,7 +61,7 @@ def prepare(places: Places, target: Target, workers: int) -> Outcome:
     began = time.monotonic()
     start_early(convert.__module__)
     sources = list_sources(places.raw, places.csv)
-    if not sources.found and not sources.passed_by:
+    if not sources.found and all(reason == NO_RECORDINGS for _, reason in sources.passed_by):
         raise InputError(f"{printable(places.raw)} has no recordings: it needs a folder of them for each class")
     with lock.held(places.root, "--out"):
         outcome = _make(places, sources, target, workers, began)

@@ -38,6 +38,7 @@ SETTINGS, CLASSES, FOLDS, LEFT_OUT, VERSIONS = _AT_START = (
     "left_out.csv",
     "versions.json",
 )
+FOLDS_COLUMNS = ("labels", "fold", "side", "duration_s", "sample_rate")  # beside the path
 CHECKPOINTS, TENSORBOARD, HISTORY = "checkpoints", "tensorboard", "metrics.csv"
 UNREADABLE, NONFINITE = "unreadable.csv", "nonfinite_batch.csv"  # a run may leave them before its first epoch is done
 _OF_EVERY_RUN = {"model", *(name for name, field in Settings.model_fields.items() if field.is_required())}
@@ -171,16 +172,17 @@ def compare_folds(path: Path, folds_csv: str) -> str:
         "gone or unreadable": [name for name in was if name not in now],
         "new": [name for name in now if name not in was],
         "with other labels": [name for name in both if was[name][0] != now[name][0]],
-        "in another fold": [name for name in both if was[name][1:] != now[name][1:]],
+        "in another fold": [name for name in both if was[name][1:3] != now[name][1:3]],
+        "of another length or sample rate": [name for name in both if was[name][3:] != now[name][3:]],
     }
     return ", ".join(f"{len(names)} {kind} ({some(names)})" for kind, names in kinds.items() if names) or "their order"
 
 
 def _rows(path: Path, text: str) -> dict[str, tuple[str | None, ...]]:
-    """Path -> labels, fold and side."""
+    """Path -> the other columns."""
     try:
         rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
-        return {row["path"]: (row["labels"], row["fold"], row["side"]) for row in rows}
+        return {row["path"]: tuple(row[name] for name in FOLDS_COLUMNS) for row in rows}
     except (csv.Error, KeyError) as error:
         raise InputError(f"{path} is damaged: {error}; --fresh starts a new run beside it") from error
 

@@ -17,6 +17,7 @@ from aer.errors import InputError
 from aer.tables import read_table
 from aer.text import printable
 
+NO_RECORDINGS = "has no recordings"  # said of a class folder
 STEM_BYTES = 180  # of a clip's name; file systems take 255, and offset and suffix are still to come
 
 
@@ -62,6 +63,8 @@ def _from_folders(base: Path) -> Sources:
         except InputError as error:
             passed_by.append((folder.name, str(error)))
             continue
+        if not files:
+            passed_by.append((folder.name, NO_RECORDINGS))
         for file in files:
             name = f"{folder.name}/{file.name}"
             row = {"ebird_code": folder.name, "filename": file.name, "xc_id": name}

@@ -117,7 +117,8 @@ def test_the_background_is_no_class(tmp_path: Path) -> None:
     assert [len(corpus.recordings[i].labels) for i in parts.valid] == [0, 1, 1]  # stratified like a class
     assert "2 recordings in which nothing is to be found (nocall)" in describe(corpus, parts)
     side = "valid" if 0 in parts.valid else "train"
-    assert folds_csv(corpus, parts).splitlines()[1] == f"{tmp_path / 'nocall/1.wav'},,{parts.folds[0]},{side}"
+    row = f"{tmp_path / 'nocall/1.wav'},,{parts.folds[0]},{side},0.100000,8000"
+    assert folds_csv(corpus, parts).splitlines()[1] == row
     with_class = find_corpus(tmp_path)
     assert (with_class.classes, with_class.background) == (("nocall", "robin", "wren"), None)
     assert find_corpus(tmp_path, background="nocal").background is None  # which a run refuses

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ from hypothesis import strategies as st
 from aer import lock
 from aer.convert import Job, Target, convert, quantise
 from aer.corpus import find_corpus
-from aer.errors import AudioError
+from aer.errors import AerError, AudioError
 from aer.segments import energetic_spans
 from aer.sources import clip_stems
 
@@ -514,6 +515,12 @@ def test_ctrl_c_ends_cleanly(tmp_path: Path) -> None:
     assert "are done already" in prepare(corpus)
 
 
+def test_a_class_without_recordings_is_told(corpus: Path) -> None:
+    (corpus / "raw_train_audio/owl").mkdir()
+    assert "  owl: has no recordings\n" in prepare(corpus)
+    assert pd.read_csv(corpus / "prepare_report.csv").to_numpy().tolist() == [["owl", "left out", "has no recordings"]]
+
+
 def test_two_at_once_are_refused(corpus: Path) -> None:
     with lock.held(corpus):
         assert "is under way in" in prepare(corpus, status=2)
@@ -532,6 +539,28 @@ def test_a_full_disk_is_one_line(corpus: Path) -> None:
     prepare(corpus)
     raw = corpus / "raw_train_audio" / "robin" / "a.wav"
     assert np.array_equal(clip(corpus, "robin/a.wav"), expected(raw, 32000))
+
+
+@pytest.mark.parametrize("format", ["wav", "flac"])
+def test_a_disk_that_is_full_at_the_last_byte_leaves_no_clip_behind(
+    tmp_path: Path, format: Literal["wav", "flac"]
+) -> None:
+    import resource
+
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 100_003)
+    soundfile.write(tmp_path / "raw.wav", samples, 32_000, subtype="PCM_16")
+    target, job = Target(32_000, format), Job(tmp_path / "raw.wav", tmp_path, "whole")
+    size = convert(target, job).clips[0].size_bytes
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        for missing in (1, 100, 3000, 9000):  # a FLAC's last frame has 4,096 samples at most
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size - missing, before[1]))
+            with pytest.raises(AerError, match=r"can't write to .*make room"):
+                convert(target, Job(tmp_path / "raw.wav", tmp_path, "cut"))
+            assert sorted(path.name for path in tmp_path.iterdir()) == ["raw.wav", f"whole.{format}"]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_journal_that_was_cut_off_costs_a_recording(corpus: Path) -> None:

@@ -11,7 +11,7 @@ from aer.errors import InputError
 from aer.runs import changes, check_may_go_on, choose_run_dir, write_run
 from aer.settings import PannsSettings
 
-FOLDS = "path,labels,fold,side\na.wav,x,0,train\n"
+FOLDS = "path,labels,fold,side,duration_s,sample_rate\na.wav,x,0,train,1.5,32000\n"
 
 
 def settings(folder: Path, **changes: object) -> PannsSettings:
@@ -69,7 +69,12 @@ def test_a_run_whose_states_are_gone_is_not_overwritten(tmp_path: Path) -> None:
         ({}, FOLDS.replace("a.wav", "b.wav"), "have changed: 1 gone or unreadable (a.wav), 1 new (b.wav)"),
         ({}, FOLDS.replace("x,0", "x;y,0"), "have changed: 1 with other labels (a.wav)"),
         ({}, FOLDS.replace("0,train", "1,valid"), "have changed: 1 in another fold (a.wav)"),
-        ({}, FOLDS + "".join(f"\x1b{i},x,0,train\n" for i in range(5)), "5 new (\\x1b0, \\x1b1, \\x1b2 and 2 more)"),
+        ({}, FOLDS.replace("32000", "8000"), "have changed: 1 of another length or sample rate (a.wav)"),
+        (
+            {},
+            FOLDS + "".join(f"\x1b{i},x,0,train,1.5,32000\n" for i in range(5)),
+            "5 new (\\x1b0, \\x1b1, \\x1b2 and 2 more)",
+        ),
     ],
 )
 def test_other_settings_or_data_are_refused(
