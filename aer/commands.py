@@ -63,12 +63,12 @@ def prepare(
     for option, value in {
         "sample-rate": sample_rate,
         "trim-silence": trim_silence,
-        "segment": segment,
         "workers": workers,
     }.items():
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"--{option} must be above 0, it is {value:g}")
     _check_range({"--sample-rate": sample_rate}, 1000, 768_000)
+    _check_range({"--segment": segment}, 0.01, math.inf)  # clips are named by their milliseconds
     target = Target(sample_rate, format, trim_silence, segment)
     places = find_places(source, out, csv)
     print(summary(places, prepare_corpus(places, target, workers or cores()), target))

@@ -5,9 +5,11 @@ import io
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, TextIO, TypeVar
 
 from aer.errors import AerError
+
+Kind = TypeVar("Kind", bound=BaseException)
 
 
 def beside(path: Path) -> Path:
@@ -40,10 +42,21 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], advice: str, k
         flush_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch turns a write that failed into a RuntimeError
         part.unlink(missing_ok=True)
-        raise AerError(f"can't write {path}: {error}; {advice}") from error
+        # while it closes its archive, torch raises an error of its own over the one that is being handled
+        if (interrupt := _behind(error, KeyboardInterrupt)) is not None:
+            raise interrupt from None
+        raise AerError(f"can't write {path}: {_behind(error, OSError) or error}; {advice}") from error
     except AerError:
         part.unlink(missing_ok=True)
         raise
+
+
+def _behind(error: BaseException, kind: type[Kind]) -> Kind | None:
+    """The error, or the last one of this kind that was being handled when it was raised."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, kind):
+        found = found.__context__
+    return found
 
 
 def link_whole(target: Path, path: Path, advice: str) -> None:

@@ -21,7 +21,7 @@ from aer.corpus import AUDIO_FOLDERS
 from aer.errors import AerError, AudioError, InputError, StoppedError
 from aer.journal import ADVICE, Begun, Entry, Journal
 from aer.parallel import map_files, start_early
-from aer.prepared import CLIPS_CSV, REPORT, Outcome, Places, write_tables
+from aer.prepared import CLIPS_CSV, CLIPS_FOLDER, REPORT, Outcome, Places, write_tables
 from aer.sources import NO_RECORDINGS, Source, Sources, clip_stems, list_sources
 from aer.text import printable
 
@@ -37,6 +37,8 @@ def find_places(source: Path, out: Path | None, csv: Path | None) -> Places:
     """
     if not source.is_dir():
         raise InputError(f"{printable(source)} is {'no folder' if os.path.lexists(source) else 'not there'}")
+    if (source / CLIPS_FOLDER).is_dir() and not any((source / name).is_dir() for name in RAW_FOLDERS):
+        raise InputError(f"{printable(source)} is a corpus that is prepared; name the folder of the raw recordings")
     raw = next((source / name for name in RAW_FOLDERS if (source / name).is_dir()), source)
     name = raw.absolute().name
     around = Path(os.path.normpath(raw / ".."))

@@ -1,5 +1,6 @@
 """Shared by all tests: they find the project's modules, leave no threads to fight over two cores, and hear Ctrl-C."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # config.py and the scripts are no package
 sys.path.insert(0, str(Path(__file__).parent))  # toy.py
+# of one core: tests of the scripts start two workers there too
+os.environ.setdefault("PYTHONWARNINGS", "ignore:This DataLoader will create:UserWarning")
 torch.set_num_threads(1)  # tests run in parallel processes
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in background jobs of a shell; children would inherit that

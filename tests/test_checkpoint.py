@@ -1,10 +1,11 @@
 """Checkpoint files: whole or absent, and never a way to run code."""
 
+import io
 import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from toy import ToyModel
 
 import config
 from aer import checkpoint
-from aer.errors import AerError, InputError
+from aer.errors import AerError, InputError, SigtermError
 from aer.files import link_whole, write_whole
 
 ABOUT = {"model_kind": "toy", "classes": ["a", "b", "c"], "settings": "{}", "epoch": 4}
@@ -78,6 +79,27 @@ def test_the_old_file_is_kept_once_the_new_one_is_whole(tmp_path: Path) -> None:
         write_whole(path, fill(b"5"), "make room", previous)
     assert path.read_bytes() == b"3"
     assert names(tmp_path) == ["last", "previous"]
+
+
+def test_a_signal_while_torch_writes_is_no_full_disk(tmp_path: Path) -> None:
+    class Interrupted(io.BytesIO):
+        def __init__(self, error: BaseException) -> None:
+            super().__init__()
+            self.error = error
+
+        def write(self, data: Any) -> int:
+            if self.tell() > 1000:
+                raise self.error
+            return super().write(data)
+
+    for error, expected, told in (
+        (SigtermError(), SigtermError, None),
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
+        (OSError(28, "No space left on device"), AerError, r"can't write .*No space left on device; make room"),
+    ):
+        with pytest.raises(expected, match=told):
+            write_whole(tmp_path / "a", lambda file, e=error: torch.save(torch.ones(999), Interrupted(e)), "make room")
+        assert names(tmp_path) == []
 
 
 def test_best_is_another_name_of_an_epochs_file(tmp_path: Path) -> None:

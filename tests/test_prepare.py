@@ -521,6 +521,14 @@ def test_a_class_without_recordings_is_told(corpus: Path) -> None:
     assert pd.read_csv(corpus / "prepare_report.csv").to_numpy().tolist() == [["owl", "left out", "has no recordings"]]
 
 
+def test_a_prepared_corpus_is_not_prepared(tmp_path: Path) -> None:
+    add(tmp_path, "robin/a.wav", noise(9000), 32000)
+    (tmp_path / "raw_train_audio").rename(tmp_path / "birds")
+    prepare(tmp_path / "birds")
+    assert "is a corpus that is prepared" in prepare(tmp_path / "birds_prepared", status=2)
+    assert "--segment must be 0.01 or more" in prepare(tmp_path / "birds", "--segment", 0.001, status=2)
+
+
 def test_two_at_once_are_refused(corpus: Path) -> None:
     with lock.held(corpus):
         assert "is under way in" in prepare(corpus, status=2)

@@ -58,7 +58,7 @@ def test_a_run_survives_kills_a_second_start_and_a_full_disk(tmp_path: Path) -> 
 
     assert start("resnest", 0, corpus, killed, epochs=2, preexec_fn=limit).wait(200) == 1, output(killed)
     *_, told = output(killed).splitlines()
-    assert re.match(r"error: can't write run/checkpoints/\S+: .*; make room or name another --run-dir", told)
+    assert re.match(r"error: can't write run/checkpoints/\S+: .*File too large; make room or name another", told)
     assert "the same command goes on" in told
     assert "changed: workers 2 -> 0" in output(killed)
     names = {path.name for path in checkpoints.iterdir()}
