@@ -27,7 +27,9 @@ BIRDCALL_CSVS = {
     "train_mod.csv": ("resampled_filename", "resampled_train_audio"),
     "train.csv": ("filename", "raw_train_audio"),
 }
-NO_AUDIO = "no audio file by its name"  # why a file is left out that nobody takes for a recording
+# why something is left out that nobody takes for a recording
+NO_AUDIO = "no audio file by its name"
+FOLDER = "is a folder; recordings stand directly in the folder of their class"
 PROBE_THREADS = 8  # headers are read while the disk is waited for
 PROGRESS_FROM = 2000  # recordings from which reading headers is worth a progress bar
 
@@ -60,7 +62,7 @@ class Corpus:
     @property
     def unreadable(self) -> list[tuple[Path, str]]:
         """Of those left out, the ones that are recordings."""
-        return [(path, reason) for path, reason in self.left_out if reason != NO_AUDIO]
+        return [(path, reason) for path, reason in self.left_out if reason not in (NO_AUDIO, FOLDER)]
 
 
 @dataclass(frozen=True)
@@ -156,12 +158,19 @@ def _from_folders(root: Path) -> tuple[list[_Listed], list[tuple[Path, str]]]:
     listed, left_out = [], []
     for folder in folders:
         files = [entry for entry in _entries(folder) if not entry.name.startswith(".")]
-        sounds = {file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()}
-        if not sounds:
+        reasons = {file: _why_not(file) for file in files}
+        if all(reasons.values()):
             raise InputError(f"class folder {printable(folder)} has no recordings: fill it or remove it")
-        listed += [_Listed(file, (folder.name,)) for file in files if file in sounds]
-        left_out += [(file, NO_AUDIO) for file in files if file not in sounds]
+        listed += [_Listed(file, (folder.name,)) for file, reason in reasons.items() if not reason]
+        left_out += [(file, reason) for file, reason in reasons.items() if reason]
     return listed, left_out
+
+
+def _why_not(file: Path) -> str:
+    """Why something in a class folder is no recording, "" for all that should be one: links to nowhere are."""
+    if file.is_dir():
+        return FOLDER
+    return "" if file.suffix.lower() in SUFFIXES else NO_AUDIO
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -206,6 +215,7 @@ def _birdcall_paths(root: Path, csv: Path, table: Mapping[str, list[str]]) -> tu
     for column, folder in BIRDCALL_CSVS.values():
         if {"ebird_code", column} <= set(table):
             _check_folder(root)
+            check_plain(table["ebird_code"], csv)
             folders = dict.fromkeys([folder, *AUDIO_FOLDERS[1:]])
             base = next((root / name for name in folders if (root / name).is_dir()), root)
             return base, [f"{code}/{name}" for code, name in zip(table["ebird_code"], table[column], strict=True)]
@@ -213,6 +223,13 @@ def _birdcall_paths(root: Path, csv: Path, table: Mapping[str, list[str]]) -> tu
         f"csv {csv} needs the columns path and labels, or ebird_code and filename (or resampled_filename); "
         f"it has {', '.join(map(printable, table))}"
     )
+
+
+def check_plain(codes: Iterable[str], csv: Path) -> None:
+    """InputError for an `ebird_code` like `robin/` or `./robin`, which would be a class beside `robin`."""
+    for code in codes:
+        if code and code != (plain := Path(code).as_posix()):
+            raise InputError(f"csv {csv} lists {printable(code)!r} as ebird_code: write {printable(plain)}")
 
 
 def inside(base: Path, names: Iterable[str], csv: Path) -> list[Path]:

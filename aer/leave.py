@@ -20,6 +20,10 @@ from aer.state import CheckpointCallback
 def summary(settings: AnySettings, checkpoints: CheckpointCallback, n_valid: int) -> str:
     """The last lines of a run: the best epoch's metrics and where its model is."""
     if not checkpoints.best:
+        if any(
+            row[f"valid_{settings.main_metric}"] == row[f"valid_{settings.main_metric}"] for row in checkpoints.history
+        ):
+            raise AerError(f"the weights of the best epochs are gone from {checkpoints.folder}; --fresh trains anew")
         raise AerError(f"no epoch had a {settings.main_metric} that is a number: is there a clip of every class?")
     epoch = checkpoints.best[0]["epoch"]
     row, n_epochs = checkpoints.history[epoch - 1], len(checkpoints.history)

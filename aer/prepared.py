@@ -15,6 +15,7 @@ from aer.text import csv_path, csv_text, printable
 
 CLIPS_FOLDER = AUDIO_FOLDERS[0]
 CLIPS_CSV, REPORT = "train_mod.csv", "prepare_report.csv"
+MUCH = 0.05  # share of samples beyond full scale from which a recording is named on the console: it may be scaled wrong
 FEW = 5  # how many of the recordings left out are named on the console
 # the columns that are added to those of the source's CSV; one of the same name there becomes source_<name>
 ADDED = (
@@ -104,11 +105,13 @@ def _added_columns(source: Source, entry: Entry, target: Target, columns: Sequen
     ]
 
 
-def _clipping(entry: Entry) -> str:
+def _clipping(entry: Entry, least_share: float = 0.0) -> str:
+    """What to say of a recording with samples beyond full scale; "" for none, or for a lesser share of them."""
     n_clipped = sum(clip.n_clipped for clip in entry.converted.clips)
-    n_samples = sum(clip.n_samples for clip in entry.converted.clips)
-    share = n_clipped / n_samples
-    return f"{n_clipped:,} samples ({share:.2%}) lay beyond full scale and were limited to it" if n_clipped else ""
+    share = n_clipped / sum(clip.n_samples for clip in entry.converted.clips)
+    if not n_clipped or share < least_share:
+        return ""
+    return f"{n_clipped:,} samples ({share:.2%}) lay beyond full scale and were limited to it"
 
 
 def summary(places: Places, outcome: Outcome, target: Target) -> str:
@@ -122,6 +125,7 @@ def summary(places: Places, outcome: Outcome, target: Target) -> str:
         f"{n_all:,} recordings are prepared{cut} ({hours:.2f} h at {target.sample_rate} Hz), {now}",
         f"  {printable(places.clips)}/  {printable(places.root / CLIPS_CSV)}",
     ]
+    loud = [(name, note) for name, entry in outcome.entries.items() if (note := _clipping(entry, MUCH))]
     notes = [f"{n_out:,} left out"] * bool(n_out)
     n_clipped = sum(any(clip.n_clipped for clip in entry.converted.clips) for entry in outcome.entries.values())
     notes += [f"{n_clipped:,} louder than full scale"] * bool(n_clipped)
@@ -130,6 +134,7 @@ def summary(places: Places, outcome: Outcome, target: Target) -> str:
         lines.append(f"{', '.join(notes)}: {printable(places.root / REPORT)} names them")
     lines += [f"  {printable(name)}: {printable(why)}" for name, why in list(outcome.left_out.items())[:FEW]]
     lines += [f"  and {n_out - FEW:,} more"] * (n_out > FEW)
+    lines += [f"  {printable(name)}: {note}" for name, note in loud[:FEW]]
     if n_out > n_all:
         lines.append("more was left out than prepared: look at the reasons before you train on the rest")
     grouped = " --group-by xc_id" if target.segment_s is not None else ""

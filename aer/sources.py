@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aer.corpus import SUFFIXES, check_distinct, inside
+from aer.corpus import FOLDER, NO_AUDIO, SUFFIXES, check_distinct, check_plain, inside
 from aer.errors import InputError
 from aer.tables import read_table
 from aer.text import printable
@@ -84,6 +84,7 @@ def _from_csv(base: Path, csv: Path) -> Sources:
         out = [code for code in table["ebird_code"] if os.pardir in Path(code).parts or Path(code).is_absolute()]
         if out:
             raise InputError(f"csv {csv} lists {printable(out[0])!r} as ebird_code, which leads out of {base}")
+        check_plain(table["ebird_code"], csv)
     else:
         known = ", ".join(map(printable, table))
         raise InputError(f"csv {csv} needs the columns ebird_code and filename, or path and labels; it has {known}")
@@ -123,11 +124,11 @@ def _sort_in(path: Path, name: str, row: dict[str, str], found: list[Source], pa
         passed_by.append((name, (error.strerror or str(error)).lower()))
         return
     if stat.S_ISDIR(status.st_mode):
-        passed_by.append((name, "is a folder; recordings stand directly in the folder of their class"))
+        passed_by.append((name, FOLDER))
     elif not stat.S_ISREG(status.st_mode):
         passed_by.append((name, "is no ordinary file"))
     elif path.suffix.lower() not in SUFFIXES:
-        passed_by.append((name, "no audio file by its name"))
+        passed_by.append((name, NO_AUDIO))
     else:
         found.append(Source(path, name, status.st_size, status.st_mtime_ns, row))
 

@@ -103,11 +103,11 @@ class CheckpointCallback(ICheckpointCallback):  # type: ignore[misc]
         return self.folder / checkpoint.BEST
 
     def on_experiment_start(self, runner: dl.IRunner) -> None:
-        found: list[Any] = [checkpoint.find(self.folder) if runner.engine.is_main_process else None]
+        found: list[Any] = [self._find() if runner.engine.is_main_process else None]
         broadcast_object_list(found)
-        path, complaints = found[0]
+        path, best, complaints = found[0]
         if path is not None:
-            self._go_on(runner, path)
+            self._go_on(runner, path, best)
         if runner.engine.is_main_process:
             for complaint in complaints:
                 print(f"{complaint}; going on from {path}")
@@ -116,13 +116,36 @@ class CheckpointCallback(ICheckpointCallback):  # type: ignore[misc]
                 write_history(self.run_dir, self.history)  # the run may have stopped between checkpoint and log
                 print(self._where(runner))
 
-    def _go_on(self, runner: dl.IRunner, path: Path) -> None:
+    def _find(self) -> tuple[Path | None, list[dict[str, Any]], list[str]]:
+        """The state to go on from, those of its best epochs whose weights are there, and what is amiss."""
+        path, complaints = checkpoint.find(self.folder)
+        if path is None:
+            return None, [], complaints
+        kept = []
+        for entry in checkpoint.read(path)["best"]:
+            if (self.folder / entry["file"]).exists() or self._is_restored(entry):
+                kept.append(entry)
+            # one that the damaged last.pth no longer had among the best is gone, and will be so once more
+            elif path == self.last_path:
+                complaints.append(f"{self.folder / entry['file']}, one of the best epochs, is gone and counts no more")
+        return path, kept, complaints
+
+    def _is_restored(self, entry: Mapping[str, Any]) -> bool:
+        """Whether `best.pth` has this epoch's weights; its file is then another name of that."""
+        try:
+            is_same = self.best_path.exists() and checkpoint.load(self.best_path)["epoch"] == entry["epoch"]
+        except InputError:  # damaged
+            return False
+        if is_same:
+            link_whole(self.best_path, self.folder / entry["file"], checkpoint.ADVICE)
+        return is_same
+
+    def _go_on(self, runner: dl.IRunner, path: Path, best: list[dict[str, Any]]) -> None:
         content = checkpoint.read(path)
         restore(runner, content)
         self.last_is_whole = path == self.last_path
         self.history, self.within = content["history"], content["within"]
-        # the file of one that the damaged last.pth no longer had among the best is gone; so it will be once more
-        self.best = [entry for entry in content["best"] if (self.folder / entry["file"]).exists()]
+        self.best = best
 
     def _where(self, runner: dl.IRunner) -> str:
         """The line that says from where the run goes on."""

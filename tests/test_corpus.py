@@ -103,6 +103,23 @@ def test_a_csv_with_several_labels_or_none(tmp_path: Path) -> None:
     assert corpus.classes == ("robin", "wren")
 
 
+def test_what_stands_in_a_class_folder_and_is_no_recording(tmp_path: Path) -> None:
+    for name in ("robin/1", "wren/1"):
+        write(tmp_path / f"{name}.wav")
+    folder = tmp_path / "robin"
+    (folder / "folder.wav").mkdir()
+    (folder / "notes.txt").touch()
+    (folder / "nowhere.wav").symlink_to("gone.wav")
+    (folder / "round.wav").symlink_to("round.wav")
+    corpus = find_corpus(tmp_path)
+    assert [path.name for path, _ in corpus.unreadable] == ["nowhere.wav", "round.wav"]
+    reasons = {path.name: reason for path, reason in corpus.left_out}
+    assert reasons["nowhere.wav"] == "no such file or directory"
+    assert "links" in reasons["round.wav"]
+    assert reasons["folder.wav"].startswith("is a folder")
+    assert reasons["notes.txt"] == "no audio file by its name"
+
+
 def test_the_background_is_no_class(tmp_path: Path) -> None:
     for name in ("robin/1", "robin/2", "wren/1", "wren/2", "nocall/1", "nocall/2"):
         write(tmp_path / f"{name}.wav")
@@ -151,6 +168,8 @@ def test_the_background_beside_another_label_is_a_contradiction(tmp_path: Path) 
         (f"path,labels\n{'x' * 5000}.wav,wren\n", "that are not there"),
         ("path,labels\n\u202ex.wav,wren\n", r"/\\u202ex\.wav"),
         ("ebird_code,filename\n..,out.wav\n", "which is not below"),
+        ("ebird_code,filename\nwren/,a.wav\n", "lists 'wren/' as ebird_code: write wren"),
+        ("ebird_code,filename\n./wren,a.wav\n", "lists './wren' as ebird_code: write wren"),
         ("path,labels\n,wren\n", "which is not below"),
         ("path,labels\na.wav,wren\na.wav,robin\n", r"has 2 rows for files that other rows list too: .*a\.wav"),
         ("path,labels\na.wav,wren\ngone.wav,robin\n", r"lists 1 of 2 files that are not there: .*gone\.wav"),

@@ -229,6 +229,21 @@ def test_a_path_out_of_the_corpus_is_refused(corpus: Path) -> None:
     assert "which is not below" in prepare(corpus / "raw_train_audio", status=2)
 
 
+def test_a_class_name_has_one_form(corpus: Path) -> None:
+    (corpus / "train.csv").write_text("ebird_code,filename\nrobin/,a.wav\n")
+    assert "lists 'robin/' as ebird_code: write robin" in prepare(corpus / "raw_train_audio", status=2)
+
+
+def test_what_is_scaled_wrong_is_named(tmp_path: Path) -> None:
+    add(tmp_path, "robin/a.wav", noise(3200), 32000)
+    integers = np.rint(noise(3200)[:, 0] * 32768)
+    soundfile.write(tmp_path / "raw_train_audio/robin/b.wav", integers, 32000, subtype="FLOAT")
+    n_beyond = np.count_nonzero(np.abs(integers) > 1)
+    printed = prepare(tmp_path)
+    assert "1 louder than full scale" in printed
+    assert f"  robin/b.wav: {n_beyond:,} samples ({n_beyond / 3200:.2%}) lay beyond full scale" in printed
+
+
 def test_names_that_would_collide_are_kept_apart(tmp_path: Path) -> None:
     names = ["robin/a.wav", "robin/a.flac", "robin/a_flac.wav", "robin/B.wav", "robin/b.flac", "wren/a.wav"]
     for index, name in enumerate(names):

@@ -179,6 +179,28 @@ def test_after_a_full_disk_one_flipped_bit_does_not_end_a_run(
     assert run_differences(tmp_path / "whole", tmp_path / "parts") == []
 
 
+def test_the_best_epoch_outlives_its_own_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    callback, _ = toy_train(tmp_path, 3, learning_rate=0.0)  # all alike: of equals the first one stays the best
+    first, second, *_ = (tmp_path / "checkpoints" / entry["file"] for entry in callback.best)
+    best = tmp_path / "checkpoints/best.pth"
+    before = best.read_bytes()
+    for path in (first, second):
+        path.unlink()
+    capsys.readouterr()
+    callback, _ = toy_train(tmp_path, 4, learning_rate=0.0)
+    assert (first.read_bytes(), best.read_bytes(), callback.best[0]["file"]) == (before, before, first.name)
+    told = f"{second}, one of the best epochs, is gone and counts no more; going on from "
+    printed = capsys.readouterr().out
+    assert [line for line in printed.splitlines() if "gone" in line] == [f"{told}{tmp_path / 'checkpoints/last.pth'}"]
+
+    for path in (first, best):
+        path.unlink()
+    callback, _ = toy_train(tmp_path, 5, learning_rate=0.0)
+    assert f"{first}, one of the best epochs, is gone" in capsys.readouterr().out
+    assert first.name not in [entry["file"] for entry in callback.best]
+    assert best.read_bytes() == (tmp_path / "checkpoints" / callback.best[0]["file"]).read_bytes()
+
+
 def test_a_run_without_any_whole_state_says_what_is_left(tmp_path: Path) -> None:
     toy_train(tmp_path, 3)
     checkpoints = tmp_path / "checkpoints"
