@@ -8,27 +8,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from catalyst import dl
 
 from aer import checkpoint
 from aer.engine import Engine
 from aer.errors import AerError, InputError, StoppedError
+from aer.memory import is_out_of_memory
 from aer.settings import Settings
 from aer.signals import continue_command
 
-# torch on CPU and GPU, its linear algebra, numpy, the system; some come as a RuntimeError, from a worker all do
-_NO_MEMORY = re.compile(
-    r"out of memory|(can't|cannot|unable to) allocate|not enough memory|ALLOC_FAILED|bad_alloc", re.IGNORECASE
-)
 _LOST_WORKER = re.compile(r"DataLoader worker \(pid(\(s\))? [\d, ]+\)")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True for what torch, numpy and Python raise where memory can't be had."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError | OSError) and _NO_MEMORY.search(str(error)) is not None
-    )
 
 
 def memory_advice(batch_size: int, workers: int, goes_on: bool) -> str:

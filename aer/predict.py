@@ -23,6 +23,7 @@ from aer.bundle import Bundle, load
 from aer.corpus import SUFFIXES
 from aer.errors import AerError, InputError, StoppedError
 from aer.events import EventRules
+from aer.memory import is_out_of_memory
 from aer.parts import Recording, Results
 from aer.recognise import Work, recognise
 from aer.recogniser import Recogniser
@@ -151,7 +152,7 @@ def predict(
     process takes its share of the recordings, and all wait for each other. StoppedError for Ctrl-C.
     """
     rank, n_ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    began, audio_s, n_done = time.monotonic(), 0.0, 0
+    began = time.monotonic()
     with contextlib.ExitStack() as stack:
         if rank == 0:
             stack.enter_context(lock.held(out, "--out"))
@@ -163,22 +164,37 @@ def predict(
         if n_ranks > 1:
             torch.distributed.barrier()  # all have looked before one writes
             todo = sorted(todo, key=lambda recording: -recording.size_bytes)[rank::n_ranks]
-        total = sum(recording.size_bytes for recording in todo)
-        bar = tqdm(total=total, unit="B", unit_scale=True, desc="recognising", disable=None if rank == 0 else True)
-        try:
-            with bar:
-                for recording, result in recognise(todo, work, batch_size, threads, bar):
-                    parts.save(out, recording, work.recipe, result)
-                    audio_s, n_done = audio_s + result.duration_s, n_done + 1
-                    speed = audio_s / (time.monotonic() - began)
-                    bar.set_postfix_str(f"{n_done} of {len(todo)}, {speed:.0f} times real time")
-        except KeyboardInterrupt as cause:
-            message = f"{n_done:,} of {len(todo):,} recordings are done; the same command goes on"
-            raise StoppedError(message, cause) from cause
+        audio_s = _recognise_all(todo, work, out, batch_size, threads, is_quiet=rank > 0)
         if n_ranks > 1:
             # hours, as one process may have many more windows to go through than another
             torch.distributed.monitored_barrier(timeout=LONGEST_WAIT)
     return Results(out, recordings), time.monotonic() - began, audio_s
+
+
+def _recognise_all(
+    todo: Sequence[Recording], work: Work, out: Path, batch_size: int, threads: int, is_quiet: bool
+) -> float:
+    """Writes the result of each recording when it is done; gives the seconds of audio in them."""
+    began, audio_s, n_done = time.monotonic(), 0.0, 0
+    total = sum(recording.size_bytes for recording in todo)
+    bar = tqdm(total=total, unit="B", unit_scale=True, desc="recognising", disable=True if is_quiet else None)
+    try:
+        with bar:
+            for recording, result in recognise(todo, work, batch_size, threads, bar):
+                parts.save(out, recording, work.recipe, result)
+                audio_s, n_done = audio_s + result.duration_s, n_done + 1
+                speed = audio_s / (time.monotonic() - began)
+                bar.set_postfix_str(f"{n_done} of {len(todo)}, {speed:.0f} times real time")
+    except KeyboardInterrupt as cause:
+        message = f"{n_done:,} of {len(todo):,} recordings are done; the same command goes on"
+        raise StoppedError(message, cause) from cause
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        lower = f"set --batch-size (now {batch_size}) lower, or --window (now {work.recogniser.window_s:g} s)"
+        message = f"out of memory: {lower}; {n_done:,} of {len(todo):,} recordings are done, and kept"
+        raise AerError(message) from error
+    return audio_s
 
 
 def summary(results: Iterable[FileResult], seconds: float, audio_s: float, written: Sequence[Path]) -> str:

@@ -22,7 +22,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from aer import checkpoint
-from aer.failures import is_out_of_memory, lost_worker, memory_advice
+from aer.failures import lost_worker, memory_advice
+from aer.memory import is_out_of_memory
 from aer.signals import continue_command
 
 TINY = Path(__file__).parent / "tiny.py"

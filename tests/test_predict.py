@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -508,6 +509,10 @@ def test_the_command_tells_what_is_wrong(
     ):
         with pytest.raises(InputError, match=message):
             commands.predict(tuple(map(Path, call)), **options)
+    done = aer("predict", path, "site", "--window", "1e12", cwd=folder)  # no machine has that
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: out of memory: set --batch-size (now 16) lower, or --window (now 1e+12 s)")
+    shutil.rmtree(folder / "predictions")
     done = aer("predict", path, "nowhere", cwd=folder)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: nowhere is not there\n")
     assert not (folder / "predictions").exists()
