@@ -77,9 +77,9 @@ def write_embeddings(results: Results, path: Path) -> None:
     """
     import pyarrow as pa
 
-    with_vectors = (result for result in results if result.embeddings is not None)
-    first = next(with_vectors, None)
-    size = EMBEDDING_SIZE if first is None or first.embeddings is None else first.embeddings.shape[1]
+    # a recording that could not be read has neither windows nor the number of embeddings that the model gives
+    first = next((result.embeddings for result in results if len(result.starts_s)), None)
+    size = EMBEDDING_SIZE if first is None else first.shape[1]
     schema = pa.schema([*_window_fields(pa), ("embedding", pa.list_(pa.float32(), size))])
 
     def table(result: FileResult) -> Any:

@@ -132,11 +132,12 @@ def test_parquet(tmp_path: Path) -> None:
 
 def test_embeddings(tmp_path: Path) -> None:
     vectors = np.random.default_rng(1).normal(size=(2, 3, 2048)).astype(np.float32)
-    results = [result("a.wav", embeddings=vectors[0]), failed("b.wav"), result("c.wav", embeddings=vectors[1])]
+    bad = replace(failed("b.wav"), embeddings=np.zeros((0, 0), np.float32))  # as recognition gives it
+    results = [bad, result("a.wav", embeddings=vectors[0]), failed("d.wav"), result("c.wav", embeddings=vectors[1])]
     table = pd.read_parquet(write_embeddings(results, tmp_path))
     assert list(table.columns) == ["file", "start_s", "end_s", "embedding"]
     np.testing.assert_array_equal(np.stack(table["embedding"]), vectors.reshape(6, 2048))
-    write_embeddings([failed("b.wav")], tmp_path)
+    write_embeddings([bad], tmp_path)
     assert pd.read_parquet(tmp_path / "embeddings.parquet").empty
     with pytest.raises(ValueError, match="no embeddings"):
         write_embeddings([result("a.wav", embeddings=vectors[0]), result("b.wav")], tmp_path)

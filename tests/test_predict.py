@@ -450,8 +450,8 @@ def test_the_command(folder: Path, real: dict[str, tuple[Path, AnySettings, torc
     path = real["resnest"][0]
     (folder / "bad.wav").write_text("no audio")
     call = (
-        *("predict", path, "site", "bad.wav", "--threshold", "0.2", "--format", "csv", "json", "--overlap", "0.32"),
-        *("--segments", "site/clips", "--top-n", "1"),
+        *("predict", path, "bad.wav", "site", "--threshold", "0.2", "--format", "csv", "json", "parquet"),
+        *("--overlap", "0.32", "--embeddings", "--segments", "site/clips", "--top-n", "1"),
     )
     done = aer(*call, cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -473,6 +473,10 @@ def test_the_command(folder: Path, real: dict[str, tuple[Path, AnySettings, torc
     assert [row[0] for row in found] == [row[0] for row in expected]
     np.testing.assert_allclose([row[1:] for row in found], [row[1:] for row in expected], atol=1e-3)
     json.loads((folder / "predictions/events.json").read_text())
+    vectors = pd.read_parquet(folder / "predictions/embeddings.parquet")
+    scores = pd.read_parquet(folder / "predictions/scores.parquet")
+    assert np.stack(vectors["embedding"]).shape == (sum(files["windows"]), 2048)
+    assert vectors[["file", "start_s"]].equals(scores[["file", "start_s"]])
 
     clips = pd.read_csv(folder / "site/clips/segments.csv", index_col="segment")
     best = events.groupby("label")["score"].max()
