@@ -38,23 +38,29 @@ class _Span:
     n_out: int | None
 
 
-def probe(path: Path) -> AudioInfo:
-    """Read the header of `path`. Raises `AudioError` where there is none, or where it promises more than there is."""
+def probe(path: Path, *, allow_cut_short: bool = False) -> AudioInfo:
+    """Read the header of `path`. Raises `AudioError` where there is none, or where it promises more than there is.
+
+    `allow_cut_short`: gives what is there of a WAV or AIFF that was cut short.
+    """
     _check_file(path)
     try:
         with sndfile.SoundFile(path) as file:
-            return sndfile.read_info(path, file)
+            return sndfile.read_info(path, file, allow_cut_short)
     except NOT_FOR_LIBSNDFILE as error:
         with ffmpeg.naming_errors(path, error), ffmpeg.open_audio(path) as opened:
             return ffmpeg.read_info(path, opened)
 
 
-def read_crop(path: Path, start_s: float, duration_s: float | None, sample_rate: int) -> Waveform:
+def read_crop(
+    path: Path, start_s: float, duration_s: float | None, sample_rate: int, *, allow_cut_short: bool = False
+) -> Waveform:
     """Read `duration_s` seconds (None: all) from `start_s` on, as (samples,) float32 mono at `sample_rate`.
 
     Gives round(duration_s * sample_rate) samples, or what there is where the recording ends earlier, and equals that
     slice of the whole recording resampled. Raises `AudioError` (file and reason) for a file that is missing, empty, not
     audio or cut short, for NaN, infinity or absurd values in the crop, and for a crop that starts after the end.
+    `allow_cut_short`: reads in what is there of a WAV or AIFF that was cut short.
     """
     if start_s < 0 or (duration_s is not None and round(duration_s * sample_rate) < 1):
         raise ValueError(f"not a crop: start_s {start_s}, duration_s {duration_s}")
@@ -67,7 +73,7 @@ def read_crop(path: Path, start_s: float, duration_s: float | None, sample_rate:
     _check_file(path)
     try:
         with sndfile.SoundFile(path) as file:
-            info = sndfile.read_info(path, file)
+            info = sndfile.read_info(path, file, allow_cut_short)
             span = span_of(info)
             decoded = _joined(sndfile.span_blocks(path, file, info, span.first, span.stop))
     except NOT_FOR_LIBSNDFILE as error:
@@ -89,15 +95,15 @@ def read_crop(path: Path, start_s: float, duration_s: float | None, sample_rate:
 def open_stream(path: Path) -> Iterator[tuple[AudioInfo, Iterator[Waveform]]]:
     """The header of `path`, and its samples from start to end in mono blocks (samples,) at its own rate.
 
-    Memory stays bounded however long the recording is. Raises `AudioError` as `read_crop` does, some of them only when
-    the block in question is decoded.
+    Memory stays bounded however long the recording is. Raises `AudioError` as `read_crop` does; for what is damaged or
+    cut short only once the blocks before that were given.
     """
     _check_file(path)
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(sndfile.SoundFile(path))
-            info = sndfile.read_info(path, file)
-            blocks = sndfile.span_blocks(path, file, info, 0, None)
+            info = sndfile.read_info(path, file, allow_cut_short=True)
+            blocks = sndfile.all_blocks(path, file, info)
         except NOT_FOR_LIBSNDFILE as error:
             with ffmpeg.naming_errors(path, error):
                 opened = stack.enter_context(ffmpeg.open_audio(path))

@@ -138,9 +138,10 @@ def _free(name: str, suffix: str, taken: set[str]) -> str:
 
 def _write(path: Path, cut: Cut) -> None:
     source = Path(cut.path)
-    rate = probe(source).sample_rate
+    rate = probe(source, allow_cut_short=True).sample_rate  # events before the cut can be listened to
     end_s = min(cut.end_s, cut.start_s + LONGEST_S) + PAD_S
-    samples, _ = quantise(read_crop(source, cut.clip_start_s, end_s - cut.clip_start_s, rate))
+    duration_s = end_s - cut.clip_start_s
+    samples, _ = quantise(read_crop(source, cut.clip_start_s, duration_s, rate, allow_cut_short=True))
     encoded = io.BytesIO()  # written by Python, so that a full disk is an OSError with its reason
     soundfile.write(encoded, samples, rate, subtype="PCM_16", format="WAV")
     write_whole(path, lambda file: file.write(encoded.getbuffer()), ADVICE)

@@ -210,8 +210,8 @@ def _numbers(event: Event) -> tuple[float, float | str]:
 
 def _limited(band_hz: tuple[float, float], result: FileResult) -> tuple[float, float]:
     try:
-        nyquist_hz = probe(Path(result.path)).sample_rate / 2
-    except AudioError:  # cut short, or gone since it was recognised
+        nyquist_hz = probe(Path(result.path), allow_cut_short=True).sample_rate / 2
+    except AudioError:  # gone since it was recognised
         nyquist_hz = UNKNOWN_NYQUIST_HZ
     return min(band_hz[0], nyquist_hz), min(band_hz[1], nyquist_hz)
 

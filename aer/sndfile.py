@@ -47,12 +47,13 @@ class SoundFile(soundfile.SoundFile):  # type: ignore[misc]
             return samples
 
 
-def read_info(path: Path, file: SoundFile) -> AudioInfo:
-    """What the header says; AudioError where it promises more than there is."""
-    # libsndfile shortens a truncated WAV or AIFF silently, and says so in its log alone.
-    for declared, present in _DECLARED_SIZE.findall(file.extra_info):
-        if int(present) + SLACK_BYTES < int(declared) < UNKNOWN_BYTES:
-            raise audio_error(path, f"cut short: its header promises {declared} bytes of audio, {present} are there")
+def read_info(path: Path, file: SoundFile, allow_cut_short: bool = False) -> AudioInfo:
+    """What the header says; AudioError where it promises more than there is.
+
+    `allow_cut_short`: for a WAV or AIFF what is there.
+    """
+    if not allow_cut_short or not file.frames:
+        _check_whole(path, file)
     n_samples = int(file.frames)
     if n_samples >= UNKNOWN_FRAMES:
         raise UnknownLengthError("its header gives no length")
@@ -62,6 +63,13 @@ def read_info(path: Path, file: SoundFile) -> AudioInfo:
     if is_sparse(path, info):
         _check_end(path, file, n_samples)
     return info
+
+
+def _check_whole(path: Path, file: SoundFile) -> None:
+    """AudioError for a truncated WAV or AIFF: libsndfile shortens it silently, and says so in its log alone."""
+    for declared, present in _DECLARED_SIZE.findall(file.extra_info):
+        if int(present) + SLACK_BYTES < int(declared) < UNKNOWN_BYTES:
+            raise audio_error(path, f"cut short: its header promises {declared} bytes of audio, {present} are there")
 
 
 def _check_end(path: Path, file: SoundFile, n_samples: int) -> None:
@@ -109,6 +117,12 @@ def span_blocks(path: Path, file: SoundFile, info: AudioInfo, first: int, stop: 
     for block in _blocks(path, file, info, begin, stop):
         yield block[min(spare, len(block)) :]
         spare -= min(spare, len(block))
+
+
+def all_blocks(path: Path, file: SoundFile, info: AudioInfo) -> Iterator[Waveform]:
+    """All samples that are there, in mono blocks (samples,), then AudioError if more were promised."""
+    yield from span_blocks(path, file, info, 0, None)
+    _check_whole(path, file)
 
 
 def _file_name(path: Path) -> str | bytes:

@@ -14,7 +14,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aer.audio import place, probe, read_crop
+from aer.audio import open_stream, place, probe, read_crop
 from aer.audio_info import AudioInfo
 from aer.errors import AudioError
 
@@ -135,6 +135,24 @@ def test_half_a_truncated_flac_can_still_be_heard(tmp_path: Path) -> None:
     expected = read_crop(path, 0.1, 0.2, 32000)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     np.testing.assert_array_equal(read_crop(path, 0.1, 0.2, 32000), expected)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff"])
+def test_what_is_there_of_half_a_recording(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"a.{suffix}", noise(32000), 32000)
+    whole = read_crop(path, 0, None, 32000)
+    n_header = path.stat().st_size - 2 * len(whole)
+    path.write_bytes(path.read_bytes()[: n_header + 2 * 10_000])
+    heard: list[np.ndarray] = []
+    with pytest.raises(AudioError, match="cut short"), open_stream(path) as (info, blocks):
+        assert info.n_samples == 10_000
+        heard.extend(blocks)
+    np.testing.assert_array_equal(np.concatenate(heard), whole[:10_000])
+    assert probe(path, allow_cut_short=True).n_samples == 10_000
+    np.testing.assert_array_equal(read_crop(path, 0.25, 1.0, 32000, allow_cut_short=True), whole[8000:10_000])
+    for read in (lambda: probe(path), lambda: read_crop(path, 0, 0.1, 32000)):
+        with pytest.raises(AudioError, match="cut short"):
+            read()
 
 
 def test_sizes_that_a_pipe_could_not_know_are_no_truncation(tmp_path: Path) -> None:

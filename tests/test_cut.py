@@ -69,6 +69,12 @@ def test_long_events_and_the_ends(tmp_path: Path) -> None:
     assert soundfile.info(last).duration == 1.5
 
 
+def test_events_before_a_cut_are_written(tmp_path: Path, ramp: Path) -> None:
+    ramp.write_bytes(ramp.read_bytes()[: 44 + 2 * 3 * RATE])
+    _, clip = segments([result(ramp, "r.wav", [Event(1, 2, "a", 0.9)])], tmp_path / "out", 1)
+    np.testing.assert_array_equal(soundfile.read(clip, dtype="int16")[0], np.arange(4000, 20000) // 4)
+
+
 def test_what_cannot_be_read_is_said(tmp_path: Path, ramp: Path) -> None:
     gone = result(tmp_path / "gone.wav", "gone.wav", [Event(1, 2, "a", 0.95)])
     said: list[str] = []
