@@ -144,8 +144,9 @@ def check_readable(corpus: Corpus, max_share: float) -> None:
 
 def _check_folder(root: Path) -> None:
     if not os.path.isdir(root):  # noqa: PTH112  # pathlib raises for a name that is too long
+        what = "no folder" if os.path.lexists(root) else "not there"
         raise InputError(
-            f"corpus {root} is {'no folder' if os.path.lexists(root) else 'not there'}; name yours with --corpus"
+            f"corpus {root} is {what}; name the folder that holds your recordings (for training: --corpus)"
         )
 
 
