@@ -16,6 +16,7 @@ import tyro
 from aer.cli import one_line_errors, run_command
 from aer.errors import InputError
 from aer.sample_corpus import SAMPLE_CORPUS, SAMPLE_SEED
+from aer.text import counted
 
 CONFIG = Path("config.py")  # of `aer crossval`: in the folder where it is called
 
@@ -234,7 +235,7 @@ def predict(
         cut.check(segments, recordings)
     is_main = os.environ.get("RANK", "0") == "0"
     if is_main:
-        print(*told, f"{len(found):,} recordings", sep="\n")
+        print(*told, counted(len(found), "recording"), sep="\n")
     results, seconds, audio_s = work.predict(found, models, out, batch_size, workers or cores())
     if is_main:
         mel = models.recogniser.bundles[0].settings.mel

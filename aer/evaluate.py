@@ -18,7 +18,7 @@ from aer.evaluation import Figures, evaluate_events, evaluate_scores
 from aer.files import write_whole
 from aer.recognise import Work
 from aer.results import FileResult
-from aer.text import as_bytes, printable, some
+from aer.text import as_bytes, counted, printable, some
 from aer.truth import label_targets, of_recordings, read_events, window_targets
 
 EVENTS, AUDIO, REPORT = "events.csv", "test_audio", "evaluation.json"
@@ -92,8 +92,8 @@ def _on_corpus(
     results, *_ = predict.predict(recordings, work, out, batch_size, threads)
     how = used.bundles[0].settings.clip_score
     notes = [f"a recording's score is the {how} of its windows'"]
-    notes += [f"{count} recordings have the label {printable(label)}, which the model has not" for label, count in
-              sorted(unknown.items())]  # fmt: skip
+    for label, count in sorted(unknown.items()):
+        notes.append(f"the label {printable(label)} of {counted(count, 'recording')} is none of the model's")
     notes += [f"left out: {printable(path)}: {printable(reason)}" for path, reason in corpus.left_out]
     rows, scores = [], []
     for row, result in enumerate(results):

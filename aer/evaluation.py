@@ -16,7 +16,7 @@ from scipy.stats import rankdata  # type: ignore[import-untyped]
 
 from aer.event_metrics import Criterion, Events, Overlap, event_counts, f1_of, segment_counts
 from aer.results import Event
-from aer.text import some
+from aer.text import counted, some
 
 Array = NDArray[Any]
 Statistics = tuple[dict[str, float], dict[str, Array]]  # over all classes; per class (C,)
@@ -77,8 +77,9 @@ def evaluate_scores(
     lines = list(notes)
     if unseen:
         lines.append(f"no positive for {len(unseen)} of {n_classes} classes, so no AP, ROC-AUC, lwlrap: {some(unseen)}")
+    of = counted(len(names), "recording")
     return _figures(
-        f"scores of {n_rows} {'recordings' if recordings is None else f'windows of {len(names)} recordings'}",
+        f"scores of {of}" if recordings is None else f"scores of {counted(n_rows, 'window')} of {of}",
         classes,
         n_known,
         lambda weights: rows.statistics(weights[group]),
@@ -122,7 +123,7 @@ def evaluate_events(
         by_segments = np.tensordot(weights, segments, 1)
         return _f1_statistics(by_events, by_segments)
 
-    title = f"events in {len(durations_s)} recordings"
+    title = f"events in {counted(len(durations_s), 'recording')}"
     n_known = events[..., 2].sum(axis=0)
     return _figures(title, classes, n_known, statistics, len(durations_s), n_draws, seed, lines)
 
@@ -254,7 +255,7 @@ def _figures(
     drawn: list[Statistics] = []
     lines = list(notes)
     if n_recordings < MIN_RECORDINGS:
-        lines.append(f"no intervals: {n_recordings} recordings, {MIN_RECORDINGS} are needed")
+        lines.append(f"no intervals: {counted(n_recordings, 'recording')}, {MIN_RECORDINGS} are needed")
     else:
         drawn = [statistics(weights) for weights in _draws(n_recordings, n_draws, seed)]
     return Figures(

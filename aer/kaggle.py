@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from aer.errors import InputError
 from aer.formats import Results, encodable, span, write_rows
 from aer.results import FileResult
-from aer.text import printable, some
+from aer.text import counted, printable, some
 
 COLUMNS = ("site", "row_id", "seconds", "audio_id")
 WHOLE_SITE = "site_3"
@@ -129,6 +129,7 @@ def check_classes(classes: Iterable[str]) -> None:
 
 def _report(absent: Sequence[str], unread: Sequence[str], say: Callable[[str], object]) -> None:
     if absent:
-        say(f"test.csv: {len(absent)} recordings are not there, answered with {NO_BIRD}: {some(absent)}")
+        say(f"test.csv: {counted(len(absent), 'recording')} not there, answered with {NO_BIRD}: {some(absent)}")
     if unread:
-        say(f"test.csv: {len(unread)} recordings were not read to their end, {NO_BIRD} from there on: {some(unread)}")
+        n_unread = counted(len(unread), "recording")
+        say(f"test.csv: {n_unread} not read to the end, {NO_BIRD} from there on: {some(unread)}")

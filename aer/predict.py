@@ -28,7 +28,7 @@ from aer.parts import Recording, Results
 from aer.recognise import Work, recognise
 from aer.recogniser import Recogniser
 from aer.results import FileResult
-from aer.text import printable, some
+from aer.text import counted, printable, some
 
 LONGEST_WAIT = datetime.timedelta(days=7)  # of processes of torchrun for each other
 RECIPE = 2  # raised when the same models and options would give other results than before
@@ -211,8 +211,10 @@ def summary(results: Iterable[FileResult], seconds: float, audio_s: float, writt
             f"{printable(bad[0].reason)}"
         )
     speed = f"; {audio_s / seconds:,.0f} times faster than real time" if audio_s else "; all were done already"
-    lines = [f"{n_events:,} events in {n_files:,} recordings{speed}"]
-    lines += [f"{len(bad):,} recordings could not be read, or not to their end: files.csv names them"] * bool(bad)
+    lines = [f"{counted(n_events, 'event')} in {counted(n_files, 'recording')}{speed}"]
+    lines += [f"{counted(len(bad), 'recording')} could not be read, or not to their end: files.csv names them"] * bool(
+        bad
+    )
     lines += [f"  {printable(result.name)}: {result.status}: {printable(result.reason)}" for result in bad[:5]]
     lines += [f"  {printable(path)}" for path in written[:5]]
     lines += [f"  and {len(written) - 5:,} more files"] * (len(written) > 5)

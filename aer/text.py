@@ -30,6 +30,11 @@ def some(names: Sequence[str | os.PathLike[str]], limit: int = 3) -> str:
     return ", ".join(printable(name) for name in names[:limit]) + more
 
 
+def counted(number: int, what: str) -> str:
+    """`1 recording`, `2,500 recordings`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def csv_text(text: str) -> str:
     """`text` as a cell that no spreadsheet takes for a formula."""
     return f"'{text}" if _is_formula(text) else text

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from aer.errors import InputError
 from aer.results import Event
 from aer.tables import read_table
-from aer.text import printable, some
+from aer.text import counted, printable, some
 
 Array = NDArray[Any]
 COLUMNS = ("audio_id", "start_s", "end_s", "ebird_code")
@@ -86,7 +86,7 @@ def of_recordings(truth: Truth, names: Iterable[str], csv: Path) -> Truth:
             candidates.setdefault(alias, set()).add(name)
     lost = [name for name in truth.events if name not in candidates]
     if lost:
-        raise InputError(f"csv {csv} names {len(lost)} recordings that are not there: {some(lost)}")
+        raise InputError(f"csv {csv} names {counted(len(lost), 'recording')} that can't be found: {some(lost)}")
     events: dict[str, tuple[Event, ...]] = {}
     for alias, known in truth.events.items():
         # a whole name is that recording, even if another one's is the same without its suffix

@@ -375,7 +375,7 @@ def test_recordings_are_named_as_people_do(tmp_path: Path) -> None:
         "a/three.flac": (),
     }
     assert named.unknown == {"z": 1}
-    with pytest.raises(InputError, match="1 recordings that are not there: one"):
+    with pytest.raises(InputError, match=r"1 recording that can't be found: one"):
         of_recordings(truth, names[1:], csv)
     with pytest.raises(InputError, match=r"one may be one of several: a/one.wav, b/one.wav"):
         of_recordings(truth, [*names, "b/one.wav"], csv)

@@ -48,14 +48,14 @@ def test_rows(tmp_path: Path) -> None:
         ("site_3_d", "nocall"),
         ("site_1_a_15", "ant"),  # 0.2 s
     ]
-    assert said == ["test.csv: 1 recordings were not read to their end, nocall from there on: d.ogg (failed)"]
+    assert said == ["test.csv: 1 recording not read to the end, nocall from there on: d.ogg (failed)"]
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     rows, said = answers(tmp_path, [result("a.wav", [(1, 2, "ant")])])
     assert len(rows) == 6
     assert dict(rows)["site_1_a_5"] == "ant"
-    assert said == ["test.csv: 3 recordings are not there, answered with nocall: c, b, d"]
+    assert said == ["test.csv: 3 recordings not there, answered with nocall: c, b, d"]
     with pytest.raises(InputError, match=r"none of the recordings of test\.csv is there; the first: c, a, b"):
         answers(tmp_path, [result("z.wav", [])])
     with pytest.raises(InputError, match=r"two recordings have the audio_id a: x/a\.wav and y/a\.mp3"):

@@ -11,7 +11,7 @@ from aer.corpus import Corpus, Recording
 from aer.errors import AerError
 from aer.files import write_csv
 from aer.folds import Split, describe, folds_csv, left_out_csv
-from aer.text import csv_path, csv_text, printable, some
+from aer.text import counted, csv_path, csv_text, printable, some
 
 FORMULA = '=HYPERLINK("http://evil.example","robin")'
 FORMULAS = [
@@ -81,3 +81,7 @@ def test_a_csv_of_awkward_names_can_be_read_back(tmp_path: Path) -> None:
         assert list(csv.reader(file)) == [["path", "reason"], *rows]
     with pytest.raises(AerError, match="make room"):
         write_csv(tmp_path / "no/a.csv", [], [], "make room")
+
+
+def test_counted() -> None:
+    assert [counted(n, "clip") for n in (0, 1, 2, 1234)] == ["0 clips", "1 clip", "2 clips", "1,234 clips"]
