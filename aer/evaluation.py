@@ -24,6 +24,7 @@ Statistics = tuple[dict[str, float], dict[str, Array]]  # over all classes; per 
 PADDING_ROWS = 5  # BirdCLEF 2023's
 MIN_RECORDINGS = 5  # an interval from fewer says nothing
 INTERVAL_PERCENTILES = (2.5, 97.5)
+BEYOND_S = 1.0  # that a known event may end after its recording: listeners round
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,14 @@ def evaluate_events(
     chosen = criterion or Overlap()
     events = event_counts(known, found, durations_s, classes, chosen)
     segments = segment_counts(known, found, durations_s, classes, segment_s)
-    late = sum(_late(event, durations_s[name]) for name, listed in known.items() for event in listed)
+    beyond = [_beyond(event, durations_s[name]) for name, listed in known.items() for event in listed]
+    late, long = beyond.count("starts"), beyond.count("ends")
     strange = sorted({event.label for listed in known.values() for event in listed} - set(classes))
     lines = [f"an event is found by {chosen} (largest number of pairs); segments of {segment_s:g} s", *notes]
     if late:
-        lines.append(f"{late} known events start after the end of their recording: they count as missed")
+        lines.append(f"known events after the end of their recording, which count as missed: {late}")
+    if long:
+        lines.append(f"known events that end more than {BEYOND_S:g} s after their recording: {long}")
     if strange:
         lines.append(f"known events of other classes, not counted: {some(strange)}")
 
@@ -290,8 +294,11 @@ def _interval(values: Sequence[float]) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _late(event: Event, duration_s: float) -> bool:
-    return 0 < duration_s <= event.start_s
+def _beyond(event: Event, duration_s: float) -> str:
+    """What of an event lies after the recording's end: "starts", "ends" or ""; "" where that is not known."""
+    if not duration_s:
+        return ""
+    return "starts" if event.start_s >= duration_s else "ends" if event.end_s > duration_s + BEYOND_S else ""
 
 
 def _mean(values: Array) -> float:

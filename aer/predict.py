@@ -210,7 +210,9 @@ def summary(results: Iterable[FileResult], seconds: float, audio_s: float, writt
             f"none of the {n_files:,} recordings could be read; the first: {printable(bad[0].path)}: "
             f"{printable(bad[0].reason)}"
         )
-    speed = f"; {audio_s / seconds:,.0f} times faster than real time" if audio_s else "; all were done already"
+    ratio = audio_s / seconds
+    times = f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}"
+    speed = f"; {times} times real time" if audio_s else "; all were done already"
     lines = [f"{counted(n_events, 'event')} in {counted(n_files, 'recording')}{speed}"]
     lines += [f"{counted(len(bad), 'recording')} could not be read, or not to their end: files.csv names them"] * bool(
         bad

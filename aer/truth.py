@@ -31,7 +31,7 @@ class Truth:
         if not self.unknown:
             return ""
         count = sum(self.unknown.values())
-        return f"{count} known events don't count, as the model has no such class: {some(sorted(self.unknown))}"
+        return f"{counted(count, 'known event')} of no class of the model's, not counted: {some(sorted(self.unknown))}"
 
 
 def read_events(csv: Path, classes: Sequence[str]) -> Truth:

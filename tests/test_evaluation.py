@@ -290,11 +290,17 @@ def test_the_largest_number_of_pairs(
 
 
 def test_what_does_not_count_is_said() -> None:
-    known = {"x": _events((0, 1, "a"), (0, 1, "other")), "y": _events((50, 51, "a"))}
+    known = {"x": _events((0, 1, "a"), (0, 1, "other")), "y": _events((50, 51, "a"), (8, 10.5, "b"), (8, 9.5, "b"))}
     figures = evaluate_events(known, {"x": _events((0, 1, "a"))}, {"x": 9.0, "y": 9.0}, "ab", notes=["first"])
     text, data = report(figures)
-    assert _value(figures, "event recall") == 0.5
-    for words in ("1 known events start after", "not counted: other", "overlap of at least 0.3", "first"):
+    assert _value(figures, "event recall") == 0.25
+    for words in (
+        "after the end of their recording, which count as missed: 1",
+        "more than 1 s after their recording: 1",
+        "not counted: other",
+        "overlap of at least 0.3",
+        "first",
+    ):
         assert words in text
         assert any(words in note for note in data["notes"])
     for found, durations_s in (({"x": _events((0, 1, "other"))}, {"x": 1.0, "y": 1.0}), ({}, {"x": 1.0})):
@@ -332,7 +338,7 @@ def test_events_are_read(tmp_path: Path) -> None:
     truth = read_events(csv, CLASSES)
     assert truth.events == {"s1": _events((1, 2, "b")), "s2": _events((0.25, 1, "b"), (3, 4.5, "a")), "s3": ()}
     assert truth.unknown == {"strange": 2}
-    assert truth.note == "2 known events don't count, as the model has no such class: strange"
+    assert truth.note == "2 known events of no class of the model's, not counted: strange"
 
 
 @pytest.mark.parametrize(
