@@ -7,6 +7,7 @@ import functools
 import math
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,8 @@ from aer.errors import InputError
 from aer.sample_corpus import SAMPLE_CORPUS, SAMPLE_SEED
 from aer.text import counted
 
+LONGEST_WINDOW_S = 86_400.0
+LARGEST_BATCH = 65_536
 CONFIG = Path("config.py")  # of `aer crossval`: in the folder where it is called
 
 
@@ -216,11 +219,12 @@ def predict(
     if threshold is not None and precision is not None:
         raise InputError("--threshold and --precision exclude each other")
     _check_range({"--threshold": threshold, "--precision": precision, "--hysteresis": hysteresis}, 0, 1)
-    _check_range({"--window": window}, 1e-6, math.inf)
+    _check_range({"--window": window}, 1e-6, LONGEST_WINDOW_S)
     _check_range({"--overlap": overlap, "--min-duration": min_duration, "--merge-gap": merge_gap}, 0, math.inf)
-    _check_range({"--batch-size": batch_size, "--top-n": top_n, "--workers": workers}, 1, math.inf)
+    _check_range({"--top-n": top_n, "--workers": workers}, 1, math.inf)
+    _check_range({"--batch-size": batch_size}, 1, LARGEST_BATCH)
 
-    from aer import cut, outputs
+    from aer import cut, old_tables, outputs
     from aer import predict as work
     from aer.events import EventRules
     from aer.parallel import cores
@@ -228,24 +232,25 @@ def predict(
     outputs.check(format, test_csv, embeddings)
     rules = EventRules(hysteresis, merge_gap, min_duration)
     options = work.Options(window, overlap, events, threshold, precision, rules, embeddings)
-    found = work.find_recordings(recordings, [out] if segments is None else [out, segments])
+    found = work.find_recordings(recordings)
     models, told = work.prepare(bundles, options, device)
-    outputs.check(format, test_csv, embeddings, models.recogniser.classes)
+    outputs.check(format, test_csv, embeddings, models.recogniser.classes, [recording.name for recording in found])
     if segments is not None:
         cut.check(segments, recordings)
     is_main = os.environ.get("RANK", "0") == "0"
     if is_main:
         print(*told, counted(len(found), "recording"), sep="\n")
-    results, seconds, audio_s = work.predict(found, models, out, batch_size, workers or cores())
+    results, done = work.predict(found, models, out, batch_size, workers or cores())
     if is_main:
         mel = models.recogniser.bundles[0].settings.mel
         written = outputs.write(format, results, out, test_csv, (mel.fmin_hz, mel.fmax_hz))
         if embeddings:
             written.append(outputs.write_embeddings(results, out))
+        old = old_tables.remove(out, written, models.recipe, found)
         if segments is not None:
             cut.segments(results, segments, top_n)
             written.append(segments)
-        print(work.summary(results, seconds, audio_s, written))
+        print(work.summary(results, done, written), *([old] if old else []), sep="\n")
 
 
 def evaluate(
@@ -267,8 +272,9 @@ def evaluate(
         bundle: bundles (the scores of several are averaged), then a corpus, or a folder with events.csv and recordings
         csv: CSV of the corpus, or of the known events (audio_id,start_s,end_s,ebird_code)
         out: folder for evaluation.json and the scores
-        events: by frames (onset and offset; PANNs) or by whole windows; auto: frames where the model has them
-        threshold: score from which a class counts as found in soundscapes; default: each class's own
+        events: by frames (onset and offset; PANNs) or by whole windows; auto: frames in soundscapes where the model
+            has them
+        threshold: score from which a class counts as found; default: each class's own
         overlap: of one window with the next
         hysteresis: share of the threshold down to which an event that has begun goes on (frames)
         draws: resamplings of the recordings for the 95% intervals; 0: no intervals
@@ -281,7 +287,8 @@ def evaluate(
     *bundles, place = bundle
     _check_range({"--threshold": threshold, "--hysteresis": hysteresis}, 0, 1)
     _check_range({"--overlap": overlap, "--draws": draws}, 0, math.inf)
-    _check_range({"--batch-size": batch_size, "--workers": workers}, 1, math.inf)
+    _check_range({"--workers": workers}, 1, math.inf)
+    _check_range({"--batch-size": batch_size}, 1, LARGEST_BATCH)
     if csv is not None and not csv.is_file():
         raise InputError(f"csv {csv} is not there")
 
@@ -291,10 +298,12 @@ def evaluate(
     from aer.predict import Options, prepare
     from aer.report import report
 
+    if events == "auto" and work.events_csv(place, csv) is None:
+        events = "windows"  # as in validation: labels of whole recordings have no times
     options = Options(overlap_s=overlap, events=events, threshold=threshold, rules=EventRules(hysteresis))
     models, told = prepare(bundles, options, device)
     print(*told, sep="\n")
-    figures = work.evaluate(models, place, csv, out, batch_size, workers or cores(), draws)
+    figures = work.evaluate(models, place, csv, out, batch_size, workers or cores(), draws, threshold)
     texts, plain = zip(*map(report, figures), strict=True)
     print("", "\n\n".join(texts), sep="\n")
     work.write_report(out / work.REPORT, list(plain))
@@ -334,6 +343,10 @@ def main() -> None:
             case ["crossval", "panns" | "resnest" as model, *options]:  # which are read with the config module
                 crossval(model, tuple(options))
                 return
+        repeated = [option for option, n in Counter(name.split("=")[0] for name in sys.argv).items() if n > 1]
+        repeated = [option for option in repeated if option.startswith("--")]
+        if repeated:  # the last one alone would count
+            raise InputError(f"{repeated[0]} is given more than once: give it once, with all its values")
         with one_line_errors():
             command = app.cli(prog="aer", description="Train and run audio-event recognisers.")
         command()

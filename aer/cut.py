@@ -50,10 +50,24 @@ class Cut:
 
 def check(folder: Path, recordings: Sequence[Path]) -> None:
     """InputError, before hours of work, where `segments` should not write to the folder; AerError where it can't."""
+    name = f"--segments {printable(folder)}"
     if any(folder.resolve() == place.resolve() for place in recordings):
-        raise InputError(f"--segments {printable(folder)} is where the recordings are: name a folder of its own")
+        raise InputError(f"{name} is where the recordings are: name a folder of its own")
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise InputError(f"{name} is no folder: name another")
     make_folder(folder)
+    if not (folder / LIST).exists() and any(folder.iterdir()):
+        raise InputError(f"{name} has something in it that is not of aer predict: name a folder of its own")
     _listed(folder)
+
+
+def is_list(path: Path) -> bool:
+    """Whether this is the list of segments that were cut."""
+    try:
+        with path.open("rb") as file:
+            return file.readline().rstrip() == ",".join(COLUMNS).encode()
+    except OSError:
+        return False
 
 
 def segments(
@@ -68,10 +82,13 @@ def segments(
     if top_n < 1:
         raise InputError(f"--top-n must be at least 1, it is {top_n}")
     make_folder(folder)
-    before = _listed(folder)
+    planned = _named(best(results, top_n))
+    for name in sorted(_listed(folder) - {name for name, _ in planned}):
+        (folder / name).unlink(missing_ok=True)
+    _write_list(folder, planned)  # first, so that the next call knows what a killed one has left
     written: list[tuple[str, Cut]] = []
     failed: list[str] = []
-    for name, cut in _named(best(results, top_n)):
+    for name, cut in planned:
         make_folder((folder / name).parent)
         try:
             _write(folder / name, cut)
@@ -79,10 +96,10 @@ def segments(
             failed.append(str(error))
         else:
             written.append((name, cut))
-    write_rows(folder / LIST, COLUMNS, (_listing(name, cut) for name, cut in written))
-    for name in sorted(before - {name for name, _ in written}):
-        (folder / name).unlink(missing_ok=True)
     if failed:
+        for name in {name for name, _ in planned} - {name for name, _ in written}:
+            (folder / name).unlink(missing_ok=True)
+        _write_list(folder, written)
         why = f"{len(failed)} of {len(failed) + len(written)} segments can't be cut; the first: {failed[0]}"
         if not written:
             raise AerError(why)
@@ -145,6 +162,10 @@ def _write(path: Path, cut: Cut) -> None:
     encoded = io.BytesIO()  # written by Python, so that a full disk is an OSError with its reason
     soundfile.write(encoded, samples, rate, subtype="PCM_16", format="WAV")
     write_whole(path, lambda file: file.write(encoded.getbuffer()), ADVICE)
+
+
+def _write_list(folder: Path, cuts: Sequence[tuple[str, Cut]]) -> None:
+    write_rows(folder / LIST, COLUMNS, (_listing(name, cut) for name, cut in cuts))
 
 
 def _listing(name: str, cut: Cut) -> list[object]:

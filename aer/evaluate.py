@@ -6,6 +6,8 @@ them.
 """
 
 import json
+import os
+from csv import reader
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 from aer import parts, predict
 from aer.corpus import find_corpus
 from aer.errors import AerError, InputError
-from aer.evaluation import Figures, evaluate_events, evaluate_scores
+from aer.evaluation import Array, Figures, evaluate_events, evaluate_scores
 from aer.files import write_whole
 from aer.recognise import Work
 from aer.results import FileResult
@@ -25,31 +27,43 @@ EVENTS, AUDIO, REPORT = "events.csv", "test_audio", "evaluation.json"
 
 
 def evaluate(
-    work: Work, place: Path, csv: Path | None, out: Path, batch_size: int, threads: int, n_draws: int
+    work: Work,
+    place: Path,
+    csv: Path | None,
+    out: Path,
+    batch_size: int,
+    threads: int,
+    n_draws: int,
+    threshold: float | None = None,
 ) -> list[Figures]:
     """What the models of `work` are worth on the corpus or the soundscapes in `place`; their results go below `out`.
 
-    Soundscapes are a folder with `events.csv` (or `csv` with its columns) and recordings in it or in `test_audio`.
+    `threshold`: of windows, for all classes; None: each class's own. Soundscapes are a folder with `events.csv` (or
+    `csv` with its columns) and recordings in it or in `test_audio`.
     Raises InputError where `place` is neither.
     """
-    events = csv if csv is not None and _has_events(csv) else place / EVENTS if csv is None else None
-    if events is not None and events.is_file():
-        return _on_soundscapes(work, place, events, out, batch_size, threads, n_draws)
-    return [_on_corpus(work, place, csv, out, batch_size, threads, n_draws)]
+    thresholds, _ = work.recogniser.thresholds_of("window", threshold, None)
+    events = events_csv(place, csv)
+    if events is not None:
+        return _on_soundscapes(work, place, events, out, batch_size, threads, n_draws, thresholds)
+    return [_on_corpus(work, place, csv, out, batch_size, threads, n_draws, thresholds)]
 
 
-def _has_events(csv: Path) -> bool:
-    with csv.open(encoding="utf-8-sig", errors="replace") as file:
-        return {"audio_id", "start_s", "end_s"} <= set(file.readline().strip().split(","))
+def events_csv(place: Path, csv: Path | None) -> Path | None:
+    """The known events of soundscapes; None where this is a labelled corpus."""
+    if csv is None:
+        return place / EVENTS if (place / EVENTS).is_file() else None
+    with csv.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        return csv if {"audio_id", "start_s", "end_s"} <= set(next(reader(file), ())) else None
 
 
 def _on_soundscapes(
-    work: Work, place: Path, csv: Path, out: Path, batch_size: int, threads: int, n_draws: int
+    work: Work, place: Path, csv: Path, out: Path, batch_size: int, threads: int, n_draws: int, thresholds: Array
 ) -> list[Figures]:
     classes = work.recogniser.classes
     known = read_events(csv, classes)
     folder = place / AUDIO if (place / AUDIO).is_dir() else place
-    recordings = predict.find_recordings([folder], [out])
+    recordings = predict.find_recordings([folder])
     truth = of_recordings(known, [recording.name for recording in recordings], csv)
     results, *_ = predict.predict(recordings, work, out, batch_size, threads)
     notes = [truth.note] if truth.note else []
@@ -65,7 +79,7 @@ def _on_soundscapes(
     by_windows = evaluate_scores(
         window_targets(truth.events, windows, classes),
         np.concatenate(scores),
-        work.recogniser.thresholds_of("window", None, None)[0],
+        thresholds,
         classes,
         recordings=np.array([name for name, *_ in windows]),
         n_draws=n_draws,
@@ -74,10 +88,14 @@ def _on_soundscapes(
 
 
 def _on_corpus(
-    work: Work, place: Path, csv: Path | None, out: Path, batch_size: int, threads: int, n_draws: int
+    work: Work, place: Path, csv: Path | None, out: Path, batch_size: int, threads: int, n_draws: int, thresholds: Array
 ) -> Figures:
     used = work.recogniser
     corpus = find_corpus(place, csv, None, used.bundles[0].background)
+    top = os.path.abspath(place)  # noqa: PTH100 - links stay
+    outside = [item.path for item in corpus.recordings if not Path(os.path.abspath(item.path)).is_relative_to(top)]  # noqa: PTH100
+    if outside:
+        raise InputError(f"csv {csv} has recordings that are not in {printable(place)}: {some(outside)}")
     targets, unknown = label_targets([recording.labels for recording in corpus.recordings], used.classes)
     if not targets.any():
         raise InputError(
@@ -93,7 +111,8 @@ def _on_corpus(
     how = used.bundles[0].settings.clip_score
     notes = [f"a recording's score is the {how} of its windows'"]
     for label, count in sorted(unknown.items()):
-        notes.append(f"the label {printable(label)} of {counted(count, 'recording')} is none of the model's")
+        of = f"the label {printable(label)} of {counted(count, 'recording')}"
+        notes.append(f"{of} is none of the model's: what it finds there instead counts as wrong")
     notes += [f"left out: {printable(path)}: {printable(reason)}" for path, reason in corpus.left_out]
     rows, scores = [], []
     for row, result in enumerate(results):
@@ -103,7 +122,6 @@ def _on_corpus(
             scores.append(result.scores.mean(axis=0) if how == "mean" else result.scores.max(axis=0))
     if not rows:
         raise AerError(f"none of the recordings in {printable(place)} can be read; {notes[-1]}")
-    thresholds, _ = used.thresholds_of("window", None, None)
     return evaluate_scores(targets[rows], np.array(scores), thresholds, used.classes, n_draws=n_draws, notes=notes)
 
 

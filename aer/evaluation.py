@@ -118,7 +118,7 @@ def evaluate_events(
     if late:
         lines.append(f"known events after the end of their recording, which count as missed: {late}")
     if long:
-        lines.append(f"known events that end more than {BEYOND_S:g} s after their recording: {long}")
+        lines.append(f"known events that end more than {BEYOND_S:g} s after their recording, and are cut there: {long}")
     if strange:
         lines.append(f"known events of other classes, not counted: {some(strange)}")
 

@@ -125,7 +125,8 @@ def _by_class(
 ) -> Iterable[tuple[int, int, Array, Array]]:
     """(recording, class, known spans (R, 2), found spans (F, 2)) where there are any.
 
-    Found spans are cut to the recording where its length is known: padded windows reach beyond it.
+    Spans are cut to the recording where its length is known: padded windows reach beyond it, and so do some known
+    events; those that begin after its end stay as they are, and are missed.
     """
     strange = sorted({event.label for events in found.values() for event in events} - set(classes))
     lost = sorted({*known, *found} - set(durations_s))
@@ -135,8 +136,12 @@ def _by_class(
         wanted, given = _spans(known.get(name, ())), _spans(found.get(name, ()))
         for c, label in enumerate(classes):
             if label in wanted or label in given:
-                spans, cut = wanted.get(label, np.zeros((0, 2))), given.get(label, np.zeros((0, 2)))
-                yield n, c, spans, np.clip(cut, 0, duration_s) if duration_s > 0 else cut
+                spans, found_spans = (events.get(label, np.zeros((0, 2))) for events in (wanted, given))
+                if duration_s > 0:
+                    found_spans = np.clip(found_spans, 0, duration_s)
+                    inside = spans[:, :1] < duration_s
+                    spans = np.where(inside, np.minimum(spans, duration_s), spans)
+                yield n, c, spans, found_spans
 
 
 def _spans(events: Sequence[Event]) -> dict[str, Array]:

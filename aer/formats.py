@@ -117,6 +117,13 @@ def table_paths(folder: Path, names: Sequence[str], suffix: str) -> dict[str, Pa
         if inner.is_absolute() or ".." in inner.parts:
             raise ValueError(f"{name!r} leads out of the output folder")
         paths[name] = folder / inner / f"{stem}{suffix}"
+    folders = {parent for path in paths.values() for parent in path.parents}
+    taken = folders | set(paths.values())
+    for name, path in paths.items():
+        while path in folders or (path != paths[name] and path in taken):  # `x.wav` beside a folder `x.txt`
+            path = path.with_name(f"_{path.name}")
+        paths[name] = path
+        taken.add(path)
     return paths
 
 

@@ -53,6 +53,29 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
+def match(rows: Sequence[Row], names: Iterable[str]) -> dict[str, str]:
+    """The audio_ids of the rows that recordings are there for, by the recording's name.
+
+    InputError where there are none, and where two recordings have the same audio_id.
+    """
+    wanted = {row.audio_id for row in rows}
+    found: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for name in names:
+        path = PurePosixPath(name)  # its file name is asked for, with or without the suffix
+        audio_id = next((audio_id for audio_id in (path.stem, path.name) if audio_id in wanted), None)
+        if audio_id is None:
+            continue
+        if audio_id in taken:
+            both = f"{printable(taken[audio_id])} and {printable(name)}"
+            raise InputError(f"two recordings have the audio_id {printable(audio_id)}: {both}; leave one out")
+        found[name], taken[audio_id] = audio_id, name
+    if not found:
+        listed = list(dict.fromkeys(row.audio_id for row in rows))
+        raise InputError(f"none of the recordings of test.csv is there; the first: {some(listed)}")
+    return found
+
+
 def write_kaggle(results: Results, rows: Sequence[Row], path: Path, say: Callable[[str], object] = print) -> None:
     """Answers every row and says which recordings are not there or were not read to their end: `nocall` for these.
 
@@ -63,24 +86,18 @@ def write_kaggle(results: Results, rows: Sequence[Row], path: Path, say: Callabl
     for row in rows:
         wanted[row.audio_id].append(row)
     birds: dict[str, str] = {}
-    found: dict[str, str] = {}
+    found = match(rows, (result.name for result in results))
     unread: list[str] = []
     for result in results:
-        audio_id = _audio_id(result.name, wanted)
-        if audio_id is None:
+        if result.name not in found:
             continue
-        if audio_id in found:
-            both = f"{printable(found[audio_id])} and {printable(result.name)}"
-            raise InputError(f"two recordings have the audio_id {printable(audio_id)}: {both}; leave one out")
-        found[audio_id] = result.name
         if result.status != "ok":
             unread.append(f"{result.name} ({result.status})")
         check_classes(result.classes)
-        for row in wanted[audio_id]:
+        for row in wanted[found[result.name]]:
             birds[row.row_id] = " ".join(birds_in(result, row.start_s, row.end_s)) or NO_BIRD
-    absent = [audio_id for audio_id in wanted if audio_id not in found]
-    if len(absent) == len(wanted):
-        raise InputError(f"none of the recordings of test.csv is there; the first: {some(absent)}")
+    there = set(found.values())
+    absent = [audio_id for audio_id in wanted if audio_id not in there]
     _report(absent, unread, say)
 
     answers = ((row.row_id, birds.get(row.row_id, NO_BIRD)) for row in rows)  # row_ids as they were given
@@ -112,12 +129,6 @@ def _row(path: Path, number: int, cells: dict[str, str]) -> Row:
     if not 0 < end_s < math.inf:
         raise InputError(f"{path}: row {number} has the seconds {printable(seconds)!r}, which is no time")
     return Row(cells["row_id"], cells["audio_id"], end_s - ROW_S, end_s)
-
-
-def _audio_id(name: str, wanted: dict[str, list[Row]]) -> str | None:
-    """Of a recording that is asked for: its file name, with or without the suffix."""
-    path = PurePosixPath(name)
-    return next((audio_id for audio_id in (path.stem, path.name) if audio_id in wanted), None)
 
 
 def check_classes(classes: Iterable[str]) -> None:

@@ -22,17 +22,27 @@ FORMATS = ("csv", "parquet", "raven", "audacity", "json", "kaggle")
 
 
 def check(
-    chosen: Sequence[str], test_csv: Path | None = None, embeddings: bool = False, classes: Sequence[str] = ()
+    chosen: Sequence[str],
+    test_csv: Path | None = None,
+    embeddings: bool = False,
+    classes: Sequence[str] = (),
+    names: Sequence[str] | None = None,
 ) -> None:
-    """InputError for what would fail after hours of work: unknown formats, pyarrow or test.csv missing, odd classes."""
+    """InputError for what would fail after hours of work.
+
+    That is unknown formats, pyarrow or test.csv missing, odd classes, and recordings (`names`) that test.csv does not
+    ask for.
+    """
     unknown = [name for name in chosen if name not in FORMATS]
     if unknown:
         raise InputError(f"unknown format {unknown[0]!r}: there are {', '.join(FORMATS)}")
     if "parquet" in chosen or embeddings:
         parquet.require_pyarrow()
     if "kaggle" in chosen:
-        kaggle.read_rows(_named(test_csv))
+        rows = kaggle.read_rows(_named(test_csv))
         kaggle.check_classes(classes)
+        if names is not None:
+            kaggle.match(rows, names)
 
 
 def write(

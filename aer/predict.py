@@ -21,6 +21,8 @@ from tqdm import tqdm
 from aer import lock, parts
 from aer.bundle import Bundle, load
 from aer.corpus import SUFFIXES
+from aer.cut import LIST as SEGMENTS
+from aer.cut import is_list
 from aer.errors import AerError, InputError, StoppedError
 from aer.events import EventRules
 from aer.memory import is_out_of_memory
@@ -47,26 +49,39 @@ class Options:
     embeddings: bool = False
 
 
-def find_recordings(given: Sequence[Path], results: Sequence[Path]) -> list[Recording]:
+@dataclass(frozen=True)
+class Done:
+    """What one call has done, over all processes."""
+
+    n_recordings: int  # gone through now
+    audio_s: float  # in them
+    seconds: float  # that it took
+
+
+def find_recordings(given: Sequence[Path]) -> list[Recording]:
     """The files, and those in the folders with the name of an audio format, in order, but for hidden ones.
 
-    What lies in a folder of `results` is none.
-
-    Names are those below the folder that was given. Raises InputError for what is not there, for no recordings at all,
-    and where two would have the same name.
+    Names are those below the folder that was given. Links to folders are followed, each folder once; what
+    `aer predict --segments` has cut is no recording. A folder that can't be looked into is given too, with its trouble.
+    Raises InputError for what is not there, for no recordings at all, and where two would have the same name.
     """
-    found: dict[str, Path] = {}
+    found: dict[str, Recording] = {}
+    names: dict[str, str] = {}  # by place
     for place in given:
         if not place.exists():
             raise InputError(f"{printable(place)} is not there")
-        for path, name in _below(place, results) if place.is_dir() else [(place, place.name)]:
-            if name in found and not path.samefile(found[name]):
-                both = f"{printable(found[name])} and {printable(path)}"
-                raise InputError(f"{both} would both be called {printable(name)}: give the folder around both")
-            found[name] = path
+        for recording in _below(place) if place.is_dir() else [_recording(place, place.name)]:
+            absolute = os.path.abspath(recording.path)  # noqa: PTH100 - links stay
+            if absolute in names:
+                continue
+            if recording.name in found:
+                both = f"{printable(found[recording.name].path)} and {printable(recording.path)}"
+                name = printable(recording.name)
+                raise InputError(f"{both} would both be called {name}: give the folder around both")
+            found[recording.name], names[absolute] = recording, recording.name
     if not found:
         raise InputError(f"{some(given)}: no recordings there, by their names")
-    return [_recording(path, name) for name, path in found.items()]
+    return list(found.values())
 
 
 def _recording(path: Path, name: str) -> Recording:
@@ -77,16 +92,27 @@ def _recording(path: Path, name: str) -> Recording:
     return Recording(path, name, status.st_size, status.st_mtime_ns)
 
 
-def _below(folder: Path, results: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    passed_by = {path.resolve() for path in results}
-    for here, folders, files in os.walk(folder):
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and Path(here, name).resolve() not in passed_by
-        )
-        for name in sorted(files):
-            path = Path(here, name)
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
-                yield path, path.relative_to(folder).as_posix()
+def _below(folder: Path) -> Iterator[Recording]:
+    seen: set[tuple[int, int]] = set()
+    closed: list[OSError] = []
+    waiting = [folder]
+    while waiting:  # links after all that lies in the folder itself
+        for here, folders, files in os.walk(waiting.pop(0), onerror=closed.append):
+            status = os.stat(here)  # noqa: PTH116
+            if (status.st_dev, status.st_ino) in seen or (here != os.fspath(folder) and is_list(Path(here, SEGMENTS))):
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            waiting += [path for name in folders if (path := Path(here, name)).is_symlink()]
+            for name in sorted(files):
+                path = Path(here, name)
+                if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
+                    yield _recording(path, path.relative_to(folder).as_posix())
+    for error in closed:
+        path = Path(error.filename)
+        name = path.name if path == folder else path.relative_to(folder).as_posix()
+        yield Recording(path, name, 0, 0, f"a folder that can't be looked into: {(error.strerror or '').lower()}")
 
 
 def prepare(bundle_paths: Sequence[Path], options: Options, device: str) -> tuple[Work, list[str]]:
@@ -145,11 +171,11 @@ def _say(bundles: Sequence[Bundle], work: Work, overlap_s: float, notes: dict[st
 
 def predict(
     recordings: Sequence[Recording], work: Work, out: Path, batch_size: int, threads: int
-) -> tuple[Results, float, float]:
+) -> tuple[Results, Done]:
     """Recognises what is not done yet, writes each result below `out`, and gives all results to read.
 
-    Beside them the seconds that it took and the seconds of audio that were gone through now. Under torchrun every
-    process takes its share of the recordings, and all wait for each other. StoppedError for Ctrl-C.
+    Under torchrun every process takes its share of the recordings, and all wait for each other. StoppedError for
+    Ctrl-C.
     """
     rank, n_ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     began = time.monotonic()
@@ -163,12 +189,20 @@ def predict(
         todo = [recording for recording in recordings if not parts.is_done(out, recording, work.recipe)]
         if n_ranks > 1:
             torch.distributed.barrier()  # all have looked before one writes
-            todo = sorted(todo, key=lambda recording: -recording.size_bytes)[rank::n_ranks]
-        audio_s = _recognise_all(todo, work, out, batch_size, threads, is_quiet=rank > 0)
+        mine = sorted(todo, key=lambda recording: -recording.size_bytes)[rank::n_ranks] if n_ranks > 1 else todo
+        audio_s = _recognise_all(mine, work, out, batch_size, threads, is_quiet=rank > 0)
         if n_ranks > 1:
             # hours, as one process may have many more windows to go through than another
             torch.distributed.monitored_barrier(timeout=LONGEST_WAIT)
-    return Results(out, recordings), time.monotonic() - began, audio_s
+            audio_s = _sum(audio_s)
+    return Results(out, recordings), Done(len(todo), audio_s, time.monotonic() - began)
+
+
+def _sum(value: float) -> float:
+    """Over all processes."""
+    total = torch.tensor(value, dtype=torch.float64)
+    torch.distributed.all_reduce(total)
+    return total.item()
 
 
 def _recognise_all(
@@ -197,7 +231,7 @@ def _recognise_all(
     return audio_s
 
 
-def summary(results: Iterable[FileResult], seconds: float, audio_s: float, written: Sequence[Path]) -> str:
+def summary(results: Iterable[FileResult], done: Done, written: Sequence[Path]) -> str:
     """The last lines of `aer predict`. AerError where not one recording could be read."""
     n_events = n_files = 0
     bad: list[FileResult] = []
@@ -210,9 +244,9 @@ def summary(results: Iterable[FileResult], seconds: float, audio_s: float, writt
             f"none of the {n_files:,} recordings could be read; the first: {printable(bad[0].path)}: "
             f"{printable(bad[0].reason)}"
         )
-    ratio = audio_s / seconds
+    ratio = done.audio_s / done.seconds
     times = f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}"
-    speed = f"; {times} times real time" if audio_s else "; all were done already"
+    speed = f"; {times} times real time" if done.n_recordings else "; all were done already"
     lines = [f"{counted(n_events, 'event')} in {counted(n_files, 'recording')}{speed}"]
     lines += [f"{counted(len(bad), 'recording')} could not be read, or not to their end: files.csv names them"] * bool(
         bad

@@ -54,6 +54,7 @@ class _Reader(threading.Thread):
         self.unwanted = threading.Event()
         self.n_samples = 0
         self.broken: AudioError | None = None
+        self.silent = True
 
     def run(self) -> None:
         try:
@@ -63,6 +64,8 @@ class _Reader(threading.Thread):
 
     def _decode(self) -> None:
         try:
+            if self.recording.trouble:
+                raise AudioError(self.recording.trouble)
             with open_stream(self.recording.path) as (info, blocks):
                 share = self.hop_samples / max(info.n_samples * self.sample_rate / info.sample_rate, self.hop_samples)
                 stream = self._at_model_rate(info.sample_rate, blocks)
@@ -81,7 +84,7 @@ class _Reader(threading.Thread):
             return End("partial" if self.n_samples else "failed", reason, self.n_samples)
         if not self.n_samples:
             return End("empty", f"too short: nothing is left of it at {self.sample_rate} Hz", 0)
-        return End("ok", "", self.n_samples)
+        return End("ok", "silent: all its samples are zero" if self.silent else "", self.n_samples)
 
     def _at_model_rate(self, own_rate: int, blocks: Iterator[Waveform]) -> Iterator[Waveform]:
         """The recording at the model's rate, up to where it breaks.
@@ -95,6 +98,7 @@ class _Reader(threading.Thread):
             try:
                 for block in blocks:
                     n_decoded += len(block)
+                    self.silent = self.silent and not block.any()
                     yield block
             except AudioError as error:  # what came before it is scored
                 self.broken = error

@@ -16,6 +16,7 @@ from aer.text import counted, printable, some
 
 Array = NDArray[Any]
 COLUMNS = ("audio_id", "start_s", "end_s", "ebird_code")
+LONGEST_S = 31 * 86_400.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def read_events(csv: Path, classes: Sequence[str]) -> Truth:
     )
     _check(csv, ~finite, "has a start_s or end_s that is no number")
     _check(csv, starts_s < 0, "starts before 0 s")
+    _check(csv, ends_s > LONGEST_S, f"ends after {LONGEST_S:.0f} s, which is a month: are these seconds?")
     _check(csv, ends_s <= starts_s, "does not end after its start")
     known = set(classes)
     if not known & set(labels):
@@ -111,11 +113,14 @@ def window_targets(
     """
     column = {label: c for c, label in enumerate(classes)}
     targets = np.zeros((len(windows), len(classes)), bool)
-    for row, (name, start_s, end_s) in enumerate(windows):
-        for event in events.get(name, ()):
-            shared_s = min(end_s, event.end_s) - max(start_s, event.start_s)
-            if shared_s >= min(min_overlap_s, event.end_s - event.start_s) - 1e-9:
-                targets[row, column[event.label]] = True
+    names = np.array([name for name, *_ in windows], str)
+    starts_s, ends_s = (np.array([window[edge] for window in windows], np.float64) for edge in (1, 2))
+    for name, listed in events.items():
+        rows = np.flatnonzero(names == name)
+        for event in listed:
+            shared_s = np.minimum(ends_s[rows], event.end_s) - np.maximum(starts_s[rows], event.start_s)
+            enough = shared_s >= min(min_overlap_s, event.end_s - event.start_s) - 1e-9
+            targets[rows[enough], column[event.label]] = True
     return targets
 
 

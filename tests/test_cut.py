@@ -121,7 +121,7 @@ def test_a_folder_that_segments_should_not_go_to_is_refused_before_the_work(tmp_
     with pytest.raises(InputError, match=r"segments.csv is not of aer predict"):
         check(tmp_path, [])
     (tmp_path / "file").write_text("")
-    with pytest.raises(AerError, match="can't make the folder"):
+    with pytest.raises(InputError, match="is no folder: name another"):
         check(tmp_path / "file", [])
     check(tmp_path / "new", [tmp_path])
     check(tmp_path / "new", [tmp_path])

@@ -296,7 +296,7 @@ def test_what_does_not_count_is_said() -> None:
     assert _value(figures, "event recall") == 0.25
     for words in (
         "after the end of their recording, which count as missed: 1",
-        "more than 1 s after their recording: 1",
+        "more than 1 s after their recording, and are cut there: 1",
         "not counted: other",
         "overlap of at least 0.3",
         "first",

@@ -238,3 +238,20 @@ def test_memory_does_not_grow_with_the_recordings(tmp_path: Path) -> None:
     assert metadata.num_rows == 40_000
     assert max(metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)) <= 4096
     assert pyarrow.total_allocated_bytes() - before < 1 << 20
+
+
+def test_a_folder_with_the_name_of_a_table(tmp_path: Path) -> None:
+    names = ["x.wav", "x.txt/y.wav", "_x.wav"]
+    assert write(["audacity"], [result(name) for name in names], tmp_path)[1:] == [
+        *(tmp_path / "audacity" / name for name in ("__x.txt", "x.txt/y.txt", "_x.txt")),
+    ]
+
+
+def test_test_csv_that_asks_for_none_is_refused_before_the_work(tmp_path: Path) -> None:
+    rows = tmp_path / "test.csv"
+    rows.write_text("site,row_id,seconds,audio_id\nsite_1,site_1_a_5,5,a\n")
+    check(["kaggle"], rows, names=["x/a.wav", "b.wav"])
+    with pytest.raises(InputError, match=r"none of the recordings of test\.csv is there; the first: a"):
+        check(["kaggle"], rows, names=["b.wav"])
+    with pytest.raises(InputError, match=r"two recordings have the audio_id a: x/a\.wav and y/a\.wav"):
+        check(["kaggle"], rows, names=["x/a.wav", "y/a.wav"])

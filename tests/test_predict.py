@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +58,7 @@ def write(path: Path, duration_s: float, seed: int, rate: int = RATE, channels: 
 
 
 def recordings_of(folder: Path) -> list[parts.Recording]:
-    return predict.find_recordings([folder], [folder / "out"])
+    return predict.find_recordings([folder])
 
 
 def go(recordings: list[parts.Recording], work: Work, batch_size: int = 4, threads: int = 2) -> list[FileResult]:
@@ -128,7 +129,8 @@ def test_scores_and_events_are_those_of_brute_force(folder: Path, overlap_s: flo
     assert sum(len(result.events) for result in results) > 30
     for result in results:
         starts, scores, events = by_brute_force(Path(result.path), overlap_s, rules)
-        assert (result.status, result.reason, result.classes) == ("ok", "", CLASSES)
+        reason = "" if in_memory(Path(result.path)).any() else "silent: all its samples are zero"
+        assert (result.status, result.reason, result.classes) == ("ok", reason, CLASSES)
         np.testing.assert_allclose(result.starts_s, np.array(starts) / RATE, atol=1e-12)
         np.testing.assert_allclose(result.scores, scores, atol=1e-6)
         assert result.duration_s == len(in_memory(Path(result.path))) / RATE
@@ -171,20 +173,22 @@ def test_bad_recordings_are_named_and_the_rest_goes_on(folder: Path) -> None:
     late[-5:] = np.nan
     soundfile.write(folder / "e_late_nan.wav", late, RATE, subtype="FLOAT")
     soundfile.write(folder / "f_nan.wav", late[-RATE:], RATE, subtype="FLOAT")
+    soundfile.write(folder / "f_nan_first.wav", late[-5:], RATE, subtype="FLOAT")
     write(folder / "g_vanished.wav", 2.0, 1)
     (folder / "h_folder.wav").mkdir()
     (folder / "i_link.wav").symlink_to(folder / "nowhere.wav")
     recordings = recordings_of(folder)
     (folder / "g_vanished.wav").unlink()
     results = {result.name: result for result in go(recordings, tiny_work())}
-    assert len(results) == len(recordings) == 11 + 8
+    assert len(results) == len(recordings) == 11 + 9
     expected = {
         "a_text.wav": ("failed", "not audio"),
         "b_empty.wav": ("empty", "0 bytes"),
         "c_no_samples.wav": ("empty", "no samples"),
         "d_cut_short.wav": ("partial", "bytes of audio, 30000 are there; scored up to 0.9 s"),
-        "e_late_nan.wav": ("partial", "NaN or infinite; scored up to 32.8 s"),  # a block of half a million samples
-        "f_nan.wav": ("failed", "NaN or infinite"),
+        "e_late_nan.wav": ("partial", "NaN or infinite; scored up to 50.0 s"),
+        "f_nan.wav": ("partial", "NaN or infinite; scored up to 1.0 s"),
+        "f_nan_first.wav": ("failed", "NaN or infinite"),
         "g_vanished.wav": ("failed", "no such file"),
         "i_link.wav": ("failed", "no such file"),
     }
@@ -193,7 +197,7 @@ def test_bad_recordings_are_named_and_the_rest_goes_on(folder: Path) -> None:
         assert reason in results[name].reason
         assert str(folder) not in results[name].reason
     kept = results["e_late_nan.wav"]
-    assert kept.duration_s == (1 << 19) / RATE
+    assert kept.duration_s == 799_995 / RATE
     assert kept.starts_s[-1] == kept.duration_s - WINDOW_S
     assert [(e.start_s, e.end_s) for e in kept.events] == [(0, pytest.approx(kept.duration_s, abs=HOP / RATE))]
     others = [result for name, result in results.items() if name not in expected]
@@ -268,17 +272,67 @@ def test_what_recordings_are_called(folder: Path) -> None:
     write(folder / "out/y.wav", 0.1, 1)
     names = [recording.name for recording in recordings_of(folder)]
     assert names[:2] == ["many/channels.wav", "many/one_sample.wav"]
-    assert len(names) == 11
-    files = predict.find_recordings([folder / "site/0.wav", folder / "site"], [folder / "out"])
+    assert len(names) == 12
+    files = predict.find_recordings([folder / "site/0.wav", folder / "site"])
     assert [file.name for file in files] == ["0.wav", "1.wav", "2.wav", "3.wav", "4.wav", "5.wav", "stereo.flac"]
     write(folder / "elsewhere/0.wav", 0.1, 1)
     with pytest.raises(InputError, match=r"would both be called 0\.wav: give the folder around both"):
-        predict.find_recordings([folder / "site", folder / "elsewhere"], [folder / "out"])
+        predict.find_recordings([folder / "site", folder / "elsewhere"])
     with pytest.raises(InputError, match="nowhere is not there"):
-        predict.find_recordings([folder / "nowhere"], [folder / "out"])
+        predict.find_recordings([folder / "nowhere"])
     (folder / "bare").mkdir()
     with pytest.raises(InputError, match="no recordings there"):
-        predict.find_recordings([folder / "bare"], [folder / "out"])
+        predict.find_recordings([folder / "bare"])
+
+
+def test_links_and_closed_folders(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    site, elsewhere = folder / "site", tmp_path_factory.mktemp("elsewhere")
+    write(elsewhere / "deep/z.wav", 0.1, 1)
+    (site / "loop").symlink_to(folder)
+    (site / "a_disk").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(site)
+    names = [recording.name for recording in predict.find_recordings([site, site / "0.wav"])]
+    assert names[:8] == [*(f"{n}.wav" for n in range(6)), "stereo.flac", "a_disk/deep/z.wav"]
+    assert names[8:] == [f"loop/many/{name}.wav" for name in ("channels", "one_sample", "silent", "ultrasonic")]
+
+    shared = Path(tempfile.mkdtemp(dir="/tmp"))  # others may look into it, unlike pytest's
+    try:
+        write(shared / "open/a.wav", 0.1, 1)
+        write(shared / "closed/b.wav", 0.1, 1)
+        shared.chmod(0o755)
+        (shared / "closed").chmod(0)
+        code = (
+            "import os, sys; from aer import predict; os.geteuid() or os.seteuid(65534);"
+            "print([(r.name, r.trouble) for r in predict.find_recordings([predict.Path(sys.argv[1])])])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, shared], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        assert done.stdout == (
+            "[('open/a.wav', ''), ('closed', \"a folder that can't be looked into: permission denied\")]\n"
+        ), done.stderr
+    finally:
+        (shared / "closed").chmod(0o755)
+        shutil.rmtree(shared)
+    (result,) = go(
+        [parts.Recording(shared / "closed", "closed", 0, 0, "a folder that can't be looked into")], tiny_work()
+    )
+    assert (result.status, result.reason) == ("failed", "a folder that can't be looked into")
+
+
+def test_a_site_is_not_taken_for_another(tmp_path: Path) -> None:
+    """Recorders on one schedule give files of the same name, size and time; and a folder may be moved."""
+    for site, seed in (("a", 1), ("b", 2)):
+        os.utime(write(tmp_path / site / "20240501_050000.wav", 2.0, seed), (1e9, 1e9))
+    work, out = tiny_work(), tmp_path / "out"
+    predict.predict(predict.find_recordings([tmp_path / "a"]), work, out, 4, 2)
+    results, done = predict.predict(predict.find_recordings([tmp_path / "b"]), work, out, 4, 2)
+    (expected,) = go(predict.find_recordings([tmp_path / "b"]), work)
+    assert same(*results, expected)
+    assert done.n_recordings == 1
+    (tmp_path / "b").rename(tmp_path / "c")
+    (moved,), _ = predict.predict(predict.find_recordings([tmp_path / "c"]), work, out, 4, 2)
+    assert moved.path == str(tmp_path / "c/20240501_050000.wav")
 
 
 def test_a_second_call_does_what_is_not_done(folder: Path) -> None:
@@ -295,10 +349,10 @@ def test_a_second_call_does_what_is_not_done(folder: Path) -> None:
         predict.predict(recordings_of(folder), work, out, 4, 2)
         return {name for name, time_ns in times().items() if time_ns != before[name]}
 
-    results, _, audio_s = predict.predict(recordings, work, out, 4, 2)
+    results, done = predict.predict(recordings, work, out, 4, 2)
     expected = go(recordings, work)
     assert all(same(one, other) for one, other in zip(results, expected, strict=True))
-    assert audio_s == pytest.approx(sum(result.duration_s for result in expected))
+    assert done.audio_s == pytest.approx(sum(result.duration_s for result in expected))
     assert again(work) == {"broken.wav"}
     write(folder / "site/0.wav", 1.5, 3)
     parts.path_of(out, recordings[2]).write_bytes(b"cut short by a power cut")
@@ -310,12 +364,12 @@ def test_a_second_call_does_what_is_not_done(folder: Path) -> None:
 def test_nothing_that_can_be_read_is_an_error(tmp_path: Path) -> None:
     for name in ("a.wav", "b.wav"):
         (tmp_path / name).write_text("no audio")
-    results, seconds, audio_s = predict.predict(recordings_of(tmp_path), tiny_work(), tmp_path / "out", 4, 2)
+    results, done = predict.predict(recordings_of(tmp_path), tiny_work(), tmp_path / "out", 4, 2)
     with pytest.raises(AerError, match=r"none of the 2 recordings could be read; the first: .*a\.wav: not audio"):
-        predict.summary(results, seconds, audio_s, [])
+        predict.summary(results, done, [])
     write(tmp_path / "c.wav", 1.0, 1)
-    results, seconds, audio_s = predict.predict(recordings_of(tmp_path), tiny_work(), tmp_path / "out", 4, 2)
-    assert "2 recordings could not be read" in predict.summary(results, seconds, audio_s, [])
+    results, done = predict.predict(recordings_of(tmp_path), tiny_work(), tmp_path / "out", 4, 2)
+    assert "2 recordings could not be read" in predict.summary(results, done, [])
 
 
 @pytest.fixture
@@ -465,7 +519,7 @@ def test_the_command(folder: Path, real: dict[str, tuple[Path, AnySettings, torc
     events = pd.read_csv(folder / "predictions/events.csv")
     assert len(events) == sum(files["events"]) > 0
     results = go(
-        predict.find_recordings([folder / "site"], [folder / "site/clips"]),
+        predict.find_recordings([folder / "site"]),
         predict.prepare([path], predict.Options(overlap_s=0.32, threshold=0.2), "cpu")[0],
     )
     expected = [[result.name, event.start_s, event.end_s, event.score] for result in results for event in result.events]
@@ -492,6 +546,7 @@ def test_the_command(folder: Path, real: dict[str, tuple[Path, AnySettings, torc
     )  # fmt: skip
     assert by_two.returncode == 0, by_two.stderr
     assert by_two.stdout.count("8 recordings\n") == 1  # one process speaks
+    assert " times real time" in by_two.stdout
     assert (folder / "by_two/events.csv").read_bytes() == before
     assert (folder / "by_two/files.csv").read_bytes() == (folder / "predictions/files.csv").read_bytes()
 
@@ -507,16 +562,24 @@ def test_the_command_tells_what_is_wrong(
         ((path, "nowhere"), {}, "nowhere is not there"),
         ((path, "site"), {"threshold": 0.5, "precision": 0.9}, "--threshold and --precision exclude each other"),
         ((path, "site"), {"hysteresis": 1.5}, "--hysteresis must be 0 to 1, it is 1.5"),
-        ((path, "site"), {"batch_size": 0}, "--batch-size must be 1 or more, it is 0"),
+        ((path, "site"), {"batch_size": 0}, "--batch-size must be 1 to 65536, it is 0"),
+        ((path, "site"), {"window": 1e300}, "--window must be 1e-06 to 86400, it is 1e"),
+        ((path, "site"), {"segments": Path("site/0.wav")}, "--segments site/0.wav is no folder"),
+        ((path, "site"), {"segments": Path("many")}, "--segments many has something in it"),
         ((path, "site"), {"overlap": float("nan")}, "--overlap must be 0 or more, it is nan"),
         ((path, "site"), {"format": ("kaggle",)}, "--test-csv"),
     ):
         with pytest.raises(InputError, match=message):
             commands.predict(tuple(map(Path, call)), **options)
-    done = aer("predict", path, "site", "--window", "1e12", cwd=folder)  # no machine has that
+    done = aer(
+        "predict", path, "site", "--window", "86400", "--batch-size", "65536", cwd=folder
+    )  # no machine has 362 TB
     assert done.returncode == 1
-    assert done.stderr.startswith("error: out of memory: set --batch-size (now 16) lower, or --window (now 1e+12 s)")
+    assert done.stderr.startswith("error: out of memory: set --batch-size (now 65536) lower, or --window (now 86400 s)")
     shutil.rmtree(folder / "predictions")
     done = aer("predict", path, "nowhere", cwd=folder)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: nowhere is not there\n")
+    done = aer("predict", path, "site", "--format", "raven", "--format", "csv", cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --format is given more than once: give it once, with all its values\n"
     assert not (folder / "predictions").exists()

@@ -82,9 +82,9 @@ def tiny_work(*bundles: TinyBundle, **options: Any) -> Work:
 def main() -> None:
     out, batch_size, sleep_s, *recordings = sys.argv[1:]
     work = tiny_work(tiny_bundle(sleep_s=float(sleep_s)))
-    found = predict.find_recordings([Path(name) for name in recordings], [Path(out)])
-    results, seconds, audio_s = predict.predict(found, work, Path(out), int(batch_size), 2)
-    print(predict.summary(results, seconds, audio_s, []))
+    found = predict.find_recordings([Path(name) for name in recordings])
+    results, done = predict.predict(found, work, Path(out), int(batch_size), 2)
+    print(predict.summary(results, done, []))
     status = Path("/proc/self/status")
     if status.exists():  # Linux; unlike ru_maxrss it has no part of the process that started this one
         print(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")))
