@@ -204,7 +204,7 @@ def predict(
         min_duration: shorter events are left out (frames)
         merge_gap: events of a class that are less than this apart are one (frames)
         test_csv: rows to answer with --format kaggle (site,row_id,seconds,audio_id)
-        embeddings: write the model's 2048 features of each window too (embeddings.parquet)
+        embeddings: write the 2048 features of each window, of each model, too (embeddings.parquet)
         segments: folder for WAV files of the events with the highest scores of each class, to listen to
         top_n: how many of a class --segments cuts
         batch_size: windows that go through the model at a time
