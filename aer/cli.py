@@ -6,6 +6,7 @@ What takes long to import, torch and pydantic, is imported by what the commands 
 import contextlib
 import io
 import itertools
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -39,6 +40,14 @@ def run_command(work: Callable[[], None]) -> int:
 def _say_stopped(how_to_go_on: str) -> None:
     # the terminal has put ^C where the cursor was
     print(f"{chr(10) if sys.stderr.isatty() else ''}stopped; {how_to_go_on}", file=sys.stderr)
+
+
+def check_range(options: dict[str, float | None], least: float, most: float) -> None:
+    """Raises InputError for an option whose value is not a number from `least` to `most`; None is one not given."""
+    for option, value in options.items():
+        if value is not None and not (least <= value <= most and math.isfinite(value)):
+            upper = f" to {most:g}" if math.isfinite(most) else " or more"
+            raise InputError(f"{option} must be {least:g}{upper}, it is {value:g}")
 
 
 @contextlib.contextmanager

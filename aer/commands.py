@@ -5,7 +5,6 @@ So `--help` answers at once, and no command waits for what another one needs.
 
 import functools
 import math
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -14,13 +13,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from aer.cli import one_line_errors, run_command
+from aer.cli import check_range, one_line_errors, run_command
 from aer.errors import InputError
+from aer.recognition import evaluate, predict
 from aer.sample_corpus import SAMPLE_CORPUS, SAMPLE_SEED
-from aer.text import counted
 
-LONGEST_WINDOW_S = 86_400.0
-LARGEST_BATCH = 65_536
 CONFIG = Path("config.py")  # of `aer crossval`: in the folder where it is called
 
 
@@ -71,8 +68,8 @@ def prepare(
     }.items():
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"--{option} must be above 0, it is {value:g}")
-    _check_range({"--sample-rate": sample_rate}, 1000, 768_000)
-    _check_range({"--segment": segment}, 0.01, math.inf)  # clips are named by their milliseconds
+    check_range({"--sample-rate": sample_rate}, 1000, 768_000)
+    check_range({"--segment": segment}, 0.01, math.inf)  # clips are named by their milliseconds
     target = Target(sample_rate, format, trim_silence, segment)
     places = find_places(source, out, csv)
     print(summary(places, prepare_corpus(places, target, workers or cores()), target))
@@ -165,156 +162,6 @@ def crossval(
     from aer.models.resnest import build_resnest
 
     train_all_folds(settings, build_panns if model == "panns" else build_resnest)
-
-
-def predict(
-    given: Annotated[
-        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE.aer [...] RECORDINGS [...]")
-    ],
-    out: Path = Path("predictions"),
-    format: tuple[Literal["csv", "parquet", "raven", "audacity", "json", "kaggle"], ...] = ("csv",),
-    window: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None,
-    overlap: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None,
-    events: Literal["auto", "frames", "windows"] = "auto",
-    threshold: float | None = None,
-    precision: float | None = None,
-    hysteresis: float = 0.8,
-    min_duration: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0.1,
-    merge_gap: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0.2,
-    test_csv: Path | None = None,
-    embeddings: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    segments: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
-    top_n: int = 20,
-    batch_size: int = 16,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-    workers: int | None = None,
-) -> None:
-    """Finds events in recordings of any length with models that were trained; can be stopped and run again.
-
-    Args:
-        given: bundles (best.aer; the scores of several are averaged), then recordings or folders of them
-        out: folder for the results
-        format: of the table of events; several can be given
-        window: length of a window; default: that of the training
-        overlap: of one window with the next; default: half a window for events by frames, else none
-        events: by frames (onset and offset; PANNs) or by whole windows; auto: frames where the model has them
-        threshold: score from which a class is reported; default: each class's own with the best F1 in validation
-        precision: take for each class the lowest threshold that had this precision in validation
-        hysteresis: share of the threshold down to which an event that has begun goes on (frames)
-        min_duration: shorter events are left out (frames)
-        merge_gap: events of a class that are less than this apart are one (frames)
-        test_csv: rows to answer with --format kaggle (site,row_id,seconds,audio_id)
-        embeddings: write the 2048 features of each window, of each model, too (embeddings.parquet)
-        segments: folder for WAV files of the events with the highest scores of each class, to listen to
-        top_n: how many of a class --segments cuts
-        batch_size: windows that go through the model at a time
-        device: auto: a GPU where there is one
-        workers: threads that decode; default: one per core
-    """
-    bundles = [path for path in given if path.suffix == ".aer"]
-    recordings = [path for path in given if path.suffix != ".aer"]
-    if not bundles or not recordings:
-        missing = "a bundle (best.aer of a run)" if not bundles else "recordings, or a folder of them"
-        raise InputError(f"aer predict needs {missing}: aer predict runs/panns/best.aer recordings/")
-    if threshold is not None and precision is not None:
-        raise InputError("--threshold and --precision exclude each other")
-    _check_range({"--threshold": threshold, "--precision": precision, "--hysteresis": hysteresis}, 0, 1)
-    _check_range({"--window": window}, 1e-6, LONGEST_WINDOW_S)
-    _check_range({"--overlap": overlap, "--min-duration": min_duration, "--merge-gap": merge_gap}, 0, math.inf)
-    _check_range({"--top-n": top_n, "--workers": workers}, 1, math.inf)
-    _check_range({"--batch-size": batch_size}, 1, LARGEST_BATCH)
-
-    from aer import cut, old_tables, outputs
-    from aer import predict as work
-    from aer.events import EventRules
-    from aer.parallel import cores
-
-    outputs.check(format, test_csv, embeddings)
-    rules = EventRules(hysteresis, merge_gap, min_duration)
-    options = work.Options(window, overlap, events, threshold, precision, rules, embeddings)
-    found = work.find_recordings(recordings)
-    models, told = work.prepare(bundles, options, device)
-    outputs.check(format, test_csv, embeddings, models.recogniser.classes, [recording.name for recording in found])
-    if segments is not None:
-        cut.check(segments, recordings)
-    is_main = os.environ.get("RANK", "0") == "0"
-    if is_main:
-        print(*told, counted(len(found), "recording"), sep="\n")
-    results, done = work.predict(found, models, out, batch_size, workers or cores())
-    if is_main:
-        mel = models.recogniser.bundles[0].settings.mel
-        written = outputs.write(format, results, out, test_csv, (mel.fmin_hz, mel.fmax_hz))
-        if embeddings:
-            written.append(outputs.write_embeddings(results, out))
-        old = old_tables.remove(out, written, models.recipe, found)
-        if segments is not None:
-            cut.segments(results, segments, top_n)
-            written.append(segments)
-        print(work.summary(results, done, written), *([old] if old else []), sep="\n")
-
-
-def evaluate(
-    bundle: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE.aer... PLACE")],
-    csv: Path | None = None,
-    out: Path = Path("evaluation"),
-    events: Literal["auto", "frames", "windows"] = "auto",
-    threshold: float | None = None,
-    overlap: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None,
-    hysteresis: float = 0.8,
-    draws: int = 1000,
-    batch_size: int = 16,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-    workers: int | None = None,
-) -> None:
-    """Says how good a model is on a labelled corpus, or on soundscapes with known events.
-
-    Args:
-        bundle: bundles (the scores of several are averaged), then a corpus, or a folder with events.csv and recordings
-        csv: CSV of the corpus, or of the known events (audio_id,start_s,end_s,ebird_code)
-        out: folder for evaluation.json and the scores
-        events: by frames (onset and offset; PANNs) or by whole windows; auto: frames in soundscapes where the model
-            has them
-        threshold: score from which a class counts as found; default: each class's own
-        overlap: of one window with the next
-        hysteresis: share of the threshold down to which an event that has begun goes on (frames)
-        draws: resamplings of the recordings for the 95% intervals; 0: no intervals
-        batch_size: windows that go through the model at a time
-        device: auto: a GPU where there is one
-        workers: threads that decode; default: one per core
-    """
-    if len(bundle) < 2:
-        raise InputError("aer evaluate needs a bundle and a corpus: aer evaluate runs/panns/best.aer datasets/sample")
-    *bundles, place = bundle
-    _check_range({"--threshold": threshold, "--hysteresis": hysteresis}, 0, 1)
-    _check_range({"--overlap": overlap, "--draws": draws}, 0, math.inf)
-    _check_range({"--workers": workers}, 1, math.inf)
-    _check_range({"--batch-size": batch_size}, 1, LARGEST_BATCH)
-    if csv is not None and not csv.is_file():
-        raise InputError(f"csv {csv} is not there")
-
-    from aer import evaluate as work
-    from aer.events import EventRules
-    from aer.parallel import cores
-    from aer.predict import Options, prepare
-    from aer.report import report
-
-    if events == "auto" and work.events_csv(place, csv) is None:
-        events = "windows"  # as in validation: labels of whole recordings have no times
-    options = Options(overlap_s=overlap, events=events, threshold=threshold, rules=EventRules(hysteresis))
-    models, told = prepare(bundles, options, device)
-    print(*told, sep="\n")
-    figures = work.evaluate(models, place, csv, out, batch_size, workers or cores(), draws, threshold)
-    texts, plain = zip(*map(report, figures), strict=True)
-    print("", "\n\n".join(texts), sep="\n")
-    work.write_report(out / work.REPORT, list(plain))
-    print(f"\n{out / work.REPORT}")
-
-
-def _check_range(options: dict[str, float | None], least: float, most: float) -> None:
-    for option, value in options.items():
-        if value is not None and not (least <= value <= most and math.isfinite(value)):
-            upper = f" to {most:g}" if math.isfinite(most) else " or more"
-            raise InputError(f"{option} must be {least:g}{upper}, it is {value:g}")
 
 
 def _bound(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:

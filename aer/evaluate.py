@@ -17,6 +17,7 @@ from aer import parts, predict
 from aer.corpus import find_corpus
 from aer.errors import AerError, InputError
 from aer.evaluation import Array, Figures, evaluate_events, evaluate_scores
+from aer.event_metrics import BY_OVERLAP, Criterion
 from aer.files import write_whole
 from aer.recognise import Work
 from aer.results import FileResult
@@ -35,17 +36,19 @@ def evaluate(
     threads: int,
     n_draws: int,
     threshold: float | None = None,
+    criterion: Criterion = BY_OVERLAP,
 ) -> list[Figures]:
     """What the models of `work` are worth on the corpus or the soundscapes in `place`; their results go below `out`.
 
-    `threshold`: of windows, for all classes; None: each class's own. Soundscapes are a folder with `events.csv` (or
+    `threshold`: of windows, for all classes; None: each class's own. `criterion`: which events count as found, on
+    soundscapes. Soundscapes are a folder with `events.csv` (or
     `csv` with its columns) and recordings in it or in `test_audio`.
     Raises InputError where `place` is neither.
     """
     thresholds, _ = work.recogniser.thresholds_of("window", threshold, None)
     events = events_csv(place, csv)
     if events is not None:
-        return _on_soundscapes(work, place, events, out, batch_size, threads, n_draws, thresholds)
+        return _on_soundscapes(work, place, events, out, batch_size, threads, n_draws, thresholds, criterion)
     return [_on_corpus(work, place, csv, out, batch_size, threads, n_draws, thresholds)]
 
 
@@ -58,7 +61,15 @@ def events_csv(place: Path, csv: Path | None) -> Path | None:
 
 
 def _on_soundscapes(
-    work: Work, place: Path, csv: Path, out: Path, batch_size: int, threads: int, n_draws: int, thresholds: Array
+    work: Work,
+    place: Path,
+    csv: Path,
+    out: Path,
+    batch_size: int,
+    threads: int,
+    n_draws: int,
+    thresholds: Array,
+    criterion: Criterion,
 ) -> list[Figures]:
     classes = work.recogniser.classes
     known = read_events(csv, classes)
@@ -75,7 +86,7 @@ def _on_soundscapes(
         notes += _complaint(result)
     if not windows:
         raise AerError(f"none of the recordings in {printable(folder)} can be read; {notes[-1]}")
-    by_events = evaluate_events(truth.events, found, durations_s, classes, n_draws=n_draws, notes=notes)
+    by_events = evaluate_events(truth.events, found, durations_s, classes, criterion, n_draws=n_draws, notes=notes)
     by_windows = evaluate_scores(
         window_targets(truth.events, windows, classes),
         np.concatenate(scores),

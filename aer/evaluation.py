@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata  # type: ignore[import-untyped]
 
-from aer.event_metrics import Criterion, Events, Overlap, event_counts, f1_of, segment_counts
+from aer.event_metrics import BY_OVERLAP, Criterion, Events, event_counts, f1_of, segment_counts
 from aer.results import Event
 from aer.text import counted, some
 
@@ -96,7 +96,7 @@ def evaluate_events(
     found: Events,
     durations_s: Mapping[str, float],
     classes: Sequence[str],
-    criterion: Criterion | None = None,
+    criterion: Criterion = BY_OVERLAP,
     segment_s: float = 1.0,
     n_draws: int = 1000,
     seed: int = 0,
@@ -108,13 +108,12 @@ def evaluate_events(
     Overall and per class: "event F1", "segment F1" and what they are made of, "event precision", "event recall";
     overall, these are of all classes' events together (micro), and "macro ..." are means over classes.
     """
-    chosen = criterion or Overlap()
-    events = event_counts(known, found, durations_s, classes, chosen)
+    events = event_counts(known, found, durations_s, classes, criterion)
     segments = segment_counts(known, found, durations_s, classes, segment_s)
     beyond = [_beyond(event, durations_s[name]) for name, listed in known.items() for event in listed]
     late, long = beyond.count("starts"), beyond.count("ends")
     strange = sorted({event.label for listed in known.values() for event in listed} - set(classes))
-    lines = [f"an event is found by {chosen} (largest number of pairs); segments of {segment_s:g} s", *notes]
+    lines = [f"an event is found by {criterion} (largest number of pairs); segments of {segment_s:g} s", *notes]
     if late:
         lines.append(f"known events after the end of their recording, which count as missed: {late}")
     if long:

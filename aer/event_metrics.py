@@ -75,12 +75,15 @@ class Collar:
         return matched
 
 
+BY_OVERLAP = Overlap()
+
+
 def event_counts(
     known: Events,
     found: Events,
     durations_s: Mapping[str, float],
     classes: Sequence[str],
-    criterion: Criterion = Overlap(),
+    criterion: Criterion = BY_OVERLAP,
 ) -> Array:
     """Events per recording of `durations_s` and class, int (N, C, 3): found and known (hits), found, known.
 

@@ -29,8 +29,9 @@ def naming_errors(path: Path, cause: Exception) -> Iterator[None]:
         yield
     except audioread.NoBackendError as error:
         tried = "neither libsndfile nor ffmpeg reads it" if _backends() else "libsndfile can't read it; install ffmpeg"
-        why = cause.error_string if isinstance(cause, soundfile.LibsndfileError) else cause
-        raise audio_error(path, f"not audio, or a format that is not known: {tried} ({why})") from error
+        why = cause.error_string if isinstance(cause, soundfile.LibsndfileError) else str(cause)
+        why = "" if "possibly a pipe" in why else f" ({why})"  # what it says of any MP3 that is none: not so
+        raise audio_error(path, f"not audio, or a format that is not known: {tried}{why}") from error
     except (audioread.DecodeError, OSError, EOFError) as error:
         raise audio_error(path, f"could not be decoded: {error or type(error).__name__}") from error
 

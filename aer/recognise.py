@@ -70,7 +70,7 @@ class _Collector:
         else:
             found = window_spans(scores, self.work.thresholds)
             spans = [(starts_s[w], starts_s[w] + used.window_s, place, score) for w, place, score in found]
-        reason = end.reason if end.status != "partial" else f"{end.reason}; scored up to {duration_s:.1f} s"
+        reason = end.reason if end.status != "partial" else f"{end.reason}; scored up to {duration_s:.2f} s"
         return FileResult(
             name=self.recording.name,
             path=str(self.recording.path),

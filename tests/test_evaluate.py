@@ -9,9 +9,11 @@ import pytest
 import soundfile
 from tiny_predict import RATE, tiny_work
 
+from aer import recognition
 from aer.errors import InputError
 from aer.evaluate import evaluate, events_csv
 from aer.evaluation import Figures
+from aer.event_metrics import BY_OVERLAP, Collar, Overlap
 
 HEADER = "audio_id,start_s,end_s,ebird_code\n"
 
@@ -25,9 +27,9 @@ def tone(path: Path, *peaks: float) -> Path:
 
 
 def measured(place: Path, csv: Path | None = None, **options: Any) -> list[Figures]:
-    threshold = options.get("threshold", 0.5)
+    threshold, criterion = options.get("threshold", 0.5), options.pop("criterion", BY_OVERLAP)
     work = tiny_work(**{"overlap_s": 0.0, "threshold": threshold, **options})
-    return evaluate(work, place, csv, place.parent / "evaluation", 4, 2, 0, threshold)
+    return evaluate(work, place, csv, place.parent / "evaluation", 4, 2, 0, threshold, criterion)
 
 
 def value(figures: Figures, name: str) -> float:
@@ -90,6 +92,32 @@ def test_soundscapes(tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text(HEADER + "a,1,1e12,loud\n")
     with pytest.raises(InputError, match=r"1 of 1 events ends after 2678400 s, which is a month"):
         measured(tmp_path)
+
+
+def test_which_events_count_as_found(tmp_path: Path) -> None:
+    tone(tmp_path / "a.wav", 0.0, 0.9, 0.9, 0.0)
+    (tmp_path / "events.csv").write_text(HEADER + "a,1.25,2.25,loud\n")  # found: 1 to 3, which is half an IoU
+    for criterion, f1, told in (
+        (Overlap(0.5), 1, "an overlap of at least 0.5 of"),
+        (Overlap(0.51), 0, "an overlap of at least 0.51 of"),
+        (Collar(0.75), 1, "a start within 0.75 s"),
+        (Collar(0.25), 0, "a start within 0.25 s"),  # the end is three quarters of its length away
+    ):
+        by_events, _ = measured(tmp_path, criterion=criterion)
+        assert value(by_events, "event F1") == f1
+        assert any(told in note for note in by_events.notes)
+
+
+def test_options_that_do_not_go_together(corpus: Path) -> None:
+    bundle = corpus / "best.aer"
+    for options, message in (
+        ({"iou": 0.5, "collar": 0.2}, "--iou and --collar exclude each other"),
+        ({"iou": 0.5}, r"--iou and --collar are for soundscapes; .*birds has no events\.csv"),
+        ({"iou": 2.0}, "--iou must be 0 to 1, it is 2"),
+        ({"collar": -1.0}, "--collar must be 0 or more, it is -1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            recognition.evaluate((bundle, corpus), **options)
 
 
 def test_what_is_a_csv_of_events(tmp_path: Path) -> None:

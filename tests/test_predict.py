@@ -25,7 +25,7 @@ from test_events import all_at_once
 from tiny_predict import CLASSES, HOP, RATE, WINDOW_S, tiny_bundle, tiny_work
 from tqdm import tqdm
 
-from aer import bundle, commands, parts, predict, validation
+from aer import bundle, parts, predict, recognition, validation
 from aer.corpus import Recording as CorpusRecording
 from aer.datasets import ValidationWindows
 from aer.errors import AerError, InputError
@@ -185,9 +185,9 @@ def test_bad_recordings_are_named_and_the_rest_goes_on(folder: Path) -> None:
         "a_text.wav": ("failed", "not audio"),
         "b_empty.wav": ("empty", "0 bytes"),
         "c_no_samples.wav": ("empty", "no samples"),
-        "d_cut_short.wav": ("partial", "bytes of audio, 30000 are there; scored up to 0.9 s"),
-        "e_late_nan.wav": ("partial", "NaN or infinite; scored up to 50.0 s"),
-        "f_nan.wav": ("partial", "NaN or infinite; scored up to 1.0 s"),
+        "d_cut_short.wav": ("partial", "bytes of audio, 30000 are there; scored up to 0.94 s"),
+        "e_late_nan.wav": ("partial", "NaN or infinite; scored up to 50.00 s"),
+        "f_nan.wav": ("partial", "NaN or infinite; scored up to 1.00 s"),
         "f_nan_first.wav": ("failed", "NaN or infinite"),
         "g_vanished.wav": ("failed", "no such file"),
         "i_link.wav": ("failed", "no such file"),
@@ -570,7 +570,7 @@ def test_the_command_tells_what_is_wrong(
         ((path, "site"), {"format": ("kaggle",)}, "--test-csv"),
     ):
         with pytest.raises(InputError, match=message):
-            commands.predict(tuple(map(Path, call)), **options)
+            recognition.predict(tuple(map(Path, call)), **options)
     done = aer(
         "predict", path, "site", "--window", "86400", "--batch-size", "65536", cwd=folder
     )  # no machine has 362 TB
