@@ -10,6 +10,7 @@ from catalyst.core.engine import Engine as CatalystEngine
 
 from aer.errors import AerError, InputError, SigtermError, StoppedError
 from aer.settings import Settings
+from aer.signals import fetched_whole
 
 
 class Engine(CatalystEngine):  # type: ignore[misc]  # Catalyst carries no types
@@ -35,6 +36,10 @@ class Runner(dl.SupervisedRunner):  # type: ignore[misc]
         mixup = {key: batch[key] for key in self.model_inputs if key in batch}
         output: Mapping[str, torch.Tensor] = super().forward(batch, **mixup, **kwargs)
         return output
+
+    def on_loader_start(self, runner: dl.IRunner) -> None:
+        super().on_loader_start(runner)
+        self.loader = fetched_whole(self.loader)  # from here on it is only gone through
 
 
 def build_engine(settings: Settings) -> Engine:

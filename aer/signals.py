@@ -1,14 +1,19 @@
 """Ctrl-C and SIGTERM: how they end a run, and the command that goes on with it. Nothing here imports torch."""
 
 import contextlib
+import math
 import shlex
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 from aer.errors import SigtermError
+
+Batch = TypeVar("Batch")
 
 
 @contextlib.contextmanager
@@ -30,28 +35,51 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def interrupts_wait() -> Iterator[None]:
+def interrupts_wait(patience_s: float = math.inf) -> Iterator[None]:
     """Ctrl-C and SIGTERM within it come at its end: for moments in which half of the work would be worse than none.
 
+    One that comes `patience_s` after the first no longer waits: whoever sends it has seen that the end is far.
     In the main thread, which alone they can interrupt; elsewhere it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
+    came: list[tuple[int, float]] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
+        came.append((number, time.monotonic()))
+        if came[-1][1] - came[0][1] > patience_s:
+            came.clear()
+            before[number](number, frame)
 
-    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(n))]
-    before = {number: signal.signal(number, note) for number in numbers}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in before:
+        signal.signal(number, note)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         if came:
-            signal.raise_signal(came[0])
+            signal.raise_signal(came[0][0])
+
+
+def fetched_whole(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches of a loader with worker processes. Ctrl-C and SIGTERM wait until the one that is fetched is there.
+
+    In the midst of it they can leave a lock of the loader's taken, so that the process never ends, get lost in a
+    destructor, or cut a worker off, which then complains. A second one, a second later, comes at once.
+    """
+    with interrupts_wait(patience_s=1):
+        fetches = iter(batches)
+    while True:
+        with interrupts_wait(patience_s=1):
+            try:
+                batch = next(fetches)
+            except StopIteration:
+                return
+        yield batch
 
 
 def leave_ctrl_c_to_the_parent(worker: int) -> None:

@@ -21,7 +21,7 @@ from aer.errors import AerError, InputError
 from aer.files import write_whole
 from aer.metrics import clip_scores
 from aer.models.panns import frame_scores
-from aer.signals import leave_ctrl_c_to_the_parent
+from aer.signals import fetched_whole, leave_ctrl_c_to_the_parent
 from aer.text import csv_path
 
 NAME = "validation_scores.npz"
@@ -73,7 +73,9 @@ def score(
     parts: list[tuple[torch.Tensor, ...]] = []
     model.eval()
     with torch.inference_mode():
-        for batch in tqdm(loader, desc="scores for thresholds", unit="batch", leave=False, disable=None):
+        batches = fetched_whole(loader)
+        bar = {"desc": "scores for thresholds", "unit": "batch", "leave": False, "disable": None}
+        for batch in tqdm(batches, total=len(loader), **bar):
             output = model(batch["waveform"].to(device))
             frames = frame_scores(output).amax(dim=1) if "framewise_output" in output else None
             outputs = [output["clipwise_output"], *([frames] if frames is not None else [])]

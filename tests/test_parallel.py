@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aer.errors import SigtermError
 from aer.parallel import map_files
-from aer.signals import interrupts_wait, sigterm_as_interrupt
 
 PROJECT = Path(__file__).parents[1]
 MOMENTS_S = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)  # after the first sign of work; the workers start within these
@@ -63,18 +61,6 @@ def test_a_kill_leaves_no_line(raw: Path, tmp_path: Path) -> None:
         time.sleep(0.01)
     started.kill()
     assert started.communicate(timeout=60)[1] == ""  # its workers have it open too: they have ended
-
-
-def test_interrupts_wait_for_the_end() -> None:
-    for number, expected in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SigtermError)):
-        reached = False
-        with sigterm_as_interrupt():
-            handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-            with pytest.raises(expected), interrupts_wait():
-                signal.raise_signal(number)
-                reached = True
-            assert reached
-            assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
 
 
 def blocked(_: int) -> set[int]:
