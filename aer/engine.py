@@ -39,7 +39,7 @@ class Runner(dl.SupervisedRunner):  # type: ignore[misc]
 
     def on_loader_start(self, runner: dl.IRunner) -> None:
         super().on_loader_start(runner)
-        self.loader = fetched_whole(self.loader)  # from here on it is only gone through
+        runner.loader = fetched_whole(runner.loader)  # from here on it is only gone through
 
 
 def build_engine(settings: Settings) -> Engine:

@@ -52,7 +52,7 @@ def interrupts_wait(patience_s: float = math.inf) -> Iterator[None]:
             came.clear()
             before[number](number, frame)
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     before = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in before:
         signal.signal(number, note)

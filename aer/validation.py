@@ -74,8 +74,7 @@ def score(
     model.eval()
     with torch.inference_mode():
         batches = fetched_whole(loader)
-        bar = {"desc": "scores for thresholds", "unit": "batch", "leave": False, "disable": None}
-        for batch in tqdm(batches, total=len(loader), **bar):
+        for batch in tqdm(batches, "scores for thresholds", total=len(loader), unit="batch", leave=False, disable=None):
             output = model(batch["waveform"].to(device))
             frames = frame_scores(output).amax(dim=1) if "framewise_output" in output else None
             outputs = [output["clipwise_output"], *([frames] if frames is not None else [])]
