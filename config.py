@@ -6,7 +6,7 @@ RECIPE picks one of the two recipes that stand below for each model:
 Every setting is explained by `python train_panns.py --help`.
 """
 
-from aer.sample_corpus import SAMPLE_CORPUS
+from aer.corpus.sample import SAMPLE_CORPUS
 from aer.settings import (
     MelSettings,
     PannsSettings,

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from aer.cli import run_command
-from aer.config_module import read_settings
+from aer.cli.config import read_settings
+from aer.cli.errors import run_command
 from aer.settings import PannsSettings
 
 CONFIG = Path(__file__).with_name("config.py")
@@ -13,8 +13,8 @@ CONFIG = Path(__file__).with_name("config.py")
 def main() -> None:
     settings = read_settings(PannsSettings, "panns", CONFIG)
 
-    from aer.experiment import train  # only now: importing torch takes longer than --help should
     from aer.models.panns import build_panns
+    from aer.training.train import train
 
     train(settings, build_panns)
 

@@ -6,7 +6,7 @@ Worker processes import the module that the program began with: it must cost not
 
 def main() -> None:
     """The `aer` command."""
-    from aer.commands import main as run
+    from aer.cli.app import main as run
 
     run()
 

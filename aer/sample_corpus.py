@@ -1,6 +1,5 @@
-"""Where the sample corpus is, and the seed that it is made from; what makes it is `aer.sample`."""
+"""The name by which config modules of earlier versions know `aer.corpus.sample`."""
 
-from pathlib import Path
+from aer.corpus.sample import SAMPLE_CORPUS, SAMPLE_SEED
 
-SAMPLE_CORPUS = Path("datasets/sample")  # the one corpus that is made when it is missing
-SAMPLE_SEED = 444
+__all__ = ["SAMPLE_CORPUS", "SAMPLE_SEED"]

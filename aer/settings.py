@@ -1,12 +1,11 @@
 """Typed, validated settings: what `config.py` fills in and what every other module is handed.
 
-Units stand in the names. Wrong values and unknown names raise `pydantic.ValidationError`; `aer.config_module` turns it
+Units stand in the names. Wrong values and unknown names raise `pydantic.ValidationError`; `aer.cli.config` turns it
 into one line. Nothing here imports torch, so that `--help` answers at once.
 """
 
-import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -14,7 +13,7 @@ import tyro
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aer.errors import InputError
-from aer.text import printable
+from aer.utils.text import near_matches
 
 MAX_SEED = 2**32 - 1  # NumPy and scikit-learn take no larger one
 
@@ -222,13 +221,6 @@ class ResnestSettings(Settings):
 
 AnySettings = PannsSettings | ResnestSettings
 OneKind = TypeVar("OneKind", bound=Settings)
-
-
-def near_matches(name: str, known: Iterable[str]) -> str:
-    """ " (did you mean X?)" for a misspelt name, or nothing where no known name is near."""
-    lower = {candidate.lower(): candidate for candidate in known}
-    near = [printable(lower[match]) for match in difflib.get_close_matches(name.lower(), lower, n=3)]
-    return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 def pick_recipe(recipes: Mapping[str, OneKind], name: str) -> OneKind:

@@ -124,10 +124,10 @@ def read_as_a_run_does(path: Path, beat: Callable[[], None]) -> dict[str, str]:
     import torch
 
     import config
-    from aer.audio import probe, read_crop
-    from aer.corpus import Recording
-    from aer.datasets import TrainClips, ValidationWindows
+    from aer.audio.io import probe, read_crop
+    from aer.corpus.discovery import Recording
     from aer.errors import AudioError
+    from aer.training.datasets import TrainClips, ValidationWindows
 
     settings = config.PANNS["sample"]
     try:

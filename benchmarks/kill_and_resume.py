@@ -23,8 +23,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # as the tests do: the scripts are no package
 
-from same import run_differences  # noqa: E402
-from test_train import make_corpus  # noqa: E402
+from helpers.corpora import make_corpus  # noqa: E402
+from helpers.same import run_differences  # noqa: E402
 
 RUN_DIR = "run"  # the same name in a folder of its own for each run: settings and checkpoints have it in them
 # Three steps an epoch, on 12 clips. Momentum, so that the optimizer has a state; with Adam's, Cnn14 would write 1 GB.

@@ -25,9 +25,9 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from aer.audio import open_stream, resampled  # noqa: E402
-from aer.bundle import load  # noqa: E402
-from aer.windows import windows  # noqa: E402
+from aer.audio.io import open_stream, resampled  # noqa: E402
+from aer.audio.windows import windows  # noqa: E402
+from aer.models.bundle import load  # noqa: E402
 
 PART_S = 600.0
 BATCH = 16

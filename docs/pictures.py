@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from aer.audio import read_crop
-from aer.corpus import find_corpus
-from aer.plots import plot_history, plot_spectrograms
-from aer.sample_corpus import SAMPLE_CORPUS
+from aer.audio.io import read_crop
+from aer.corpus.discovery import find_corpus
+from aer.corpus.plots import plot_spectrograms
+from aer.corpus.sample import SAMPLE_CORPUS
+from aer.training.plots import plot_history
 
 SAMPLE_RATE = 16_000
 DURATION_S = 2.0

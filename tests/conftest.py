@@ -2,13 +2,12 @@
 
 import os
 import signal
-import sys
-from pathlib import Path
 
 import torch
+from helpers.paths import ROOT
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # config.py and the scripts are no package
-sys.path.insert(0, str(Path(__file__).parent))  # toy.py
+# what pyproject.toml has as `pythonpath`, for the scripts that tests start
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
 # of one core: tests of the scripts start two workers there too
 os.environ.setdefault("PYTHONWARNINGS", "ignore:This DataLoader will create:UserWarning")
 torch.set_num_threads(1)  # tests run in parallel processes

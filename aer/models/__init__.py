@@ -1,1 +1,1 @@
-"""The recognisers: `panns` (Cnn14 with an attention head) and `resnest` (ResNeSt on mel images)."""
+"""The models from waveform to scores, their front ends, weights, thresholds, and the bundle that holds one."""

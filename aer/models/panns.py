@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aer.augment import Mixup, SpecAugment, WaveformAugment
 from aer.errors import InputError
-from aer.frontend import build_logmel, build_spectrogram
+from aer.models.augment import Mixup, SpecAugment, WaveformAugment
+from aer.models.frontend import build_logmel, build_spectrogram
 from aer.models.weights import check_entries, read_weights
 from aer.settings import CNN14_POOLING, PannsSettings
 

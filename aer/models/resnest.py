@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from aer.augment import Mixup, SpecAugment, WaveformAugment
 from aer.errors import InputError
-from aer.frontend import MelImage
+from aer.models.augment import Mixup, SpecAugment, WaveformAugment
+from aer.models.frontend import MelImage
 from aer.models.weights import check_entries, read_weights
-from aer.settings import ResnestSettings, near_matches
+from aer.settings import ResnestSettings
+from aer.utils.text import near_matches
 
 N_FEATURES = 2048  # of every backbone of the package
 HIDDEN_SIZE = 1024

@@ -1,0 +1,88 @@
+"""Where in a recording something happens, by its energy: what to trim, where to cut clips. Frames are 10 ms long.
+
+The energy is that of the first difference x[n] - x[n-1], which hides a constant offset and weakens wind and rumble.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from aer.audio.info import Waveform
+
+Energies = npt.NDArray[np.float64]
+
+FRAME_S = 0.010
+SMOOTH_FRAMES = 5  # 50 ms: a click of one sample is not an event
+FLOOR_PERCENTILE = 10  # of the smoothed energies: the background between the events
+ABOVE_FLOOR = 10**0.6  # 6 dB; noise that does not change stays well below it
+ABOVE_SILENCE = 1e-6  # of the largest energy (-60 dB), where the background is digital silence
+
+
+def frame_energies(blocks: Iterable[Waveform], sample_rate: int) -> Energies:
+    """Mean square of the first difference in each frame (frames,); the last one may be shorter than the others."""
+    n_frame = frame_samples(sample_rate)
+    energies: list[Energies] = []
+    left = np.zeros(0, np.float64)
+    before: float | None = None
+    for block in blocks:
+        if not len(block):
+            continue
+        difference = np.diff(block.astype(np.float64), prepend=block[0] if before is None else before)
+        before = float(block[-1])
+        squares = np.concatenate([left, difference**2])
+        n_whole = len(squares) // n_frame * n_frame
+        energies.append(squares[:n_whole].reshape(-1, n_frame).mean(axis=1))
+        left = squares[n_whole:]
+    if len(left):
+        energies.append(left.mean(keepdims=True))
+    return np.concatenate(energies) if energies else np.zeros(0)
+
+
+def frame_samples(sample_rate: int) -> int:
+    """Samples per frame."""
+    return max(1, round(FRAME_S * sample_rate))
+
+
+def sounding_span(energies: Energies, below_peak_db: float) -> tuple[int, int]:
+    """First and last frame + 1 with an energy of at most `below_peak_db` below the largest; (0, 0) for silence."""
+    peak = energies.max(initial=0.0)
+    if peak == 0:
+        return 0, 0
+    loud = np.flatnonzero(energies >= peak * 10 ** (-below_peak_db / 10))
+    return int(loud[0]), int(loud[-1]) + 1
+
+
+def energetic_spans(energies: Energies, frame: float, n_samples: int, n_clip: int) -> list[tuple[int, int]]:
+    """Spans (first sample, last + 1), in order and apart, that hold every energetic frame; `frame` samples each.
+
+    They are `n_clip` samples long, shorter only at the end of the recording's `n_samples`, and not by more than half.
+    Each is centred on the energetic frames in it, as far as the one before it and the recording's ends allow. A
+    recording in which nothing stands out gives the span around its strongest frame, a silent one none.
+    """
+    peak = energies.max(initial=0.0)
+    if peak == 0:
+        return []
+    if n_samples <= n_clip:
+        return [(0, n_samples)]
+    kernel = np.ones(min(SMOOTH_FRAMES, len(energies)))
+    smooth = np.convolve(energies, kernel / len(kernel), mode="same")
+    floor = np.percentile(smooth, FLOOR_PERCENTILE)
+    active = np.flatnonzero(smooth > max(floor * ABOVE_FLOOR, smooth.max() * ABOVE_SILENCE))
+    if not len(active):
+        active = np.array([smooth.argmax()])
+    begins = np.floor(active * frame).astype(np.int64)
+    ends = np.minimum(np.ceil((active + 1) * frame).astype(np.int64), n_samples)
+    spans: list[tuple[int, int]] = []
+    end, place = 0, 0  # of the last span; in `active`
+    while place < len(active):
+        first = max(int(begins[place]), end)
+        last = int(ends[max(place, int(np.searchsorted(ends, first + n_clip, side="right")) - 1)])
+        start = max(end, min(max(0, (first + last - n_clip) // 2), n_samples - n_clip))
+        end = min(start + n_clip, n_samples)
+        spans.append((start, end))
+        place = int(np.searchsorted(ends, end, side="right"))
+    if len(spans) > 1 and 2 * (end - start) < n_clip:  # a stub, right behind a whole span: that one gives of its own
+        cut = n_samples - (n_clip + 1) // 2
+        spans[-2:] = [(spans[-2][0], cut), (cut, n_samples)]
+    return spans

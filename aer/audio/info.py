@@ -1,0 +1,52 @@
+"""What a recording's header says, and the error that names a recording: what all decoders share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from aer.errors import AudioError
+from aer.utils.text import printable
+
+Waveform = npt.NDArray[np.float32]
+
+RATES_HZ = (100, 10_000_000)  # from elephants to hydrophones; beyond, the header is damaged
+SPARSE = 100  # samples of all channels per byte of the file, from which a header's length is checked at its end
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a recording's header says. An MP3 without a Xing header, and audioread, give an estimated length."""
+
+    sample_rate: int
+    channels: int
+    n_samples: int  # per channel
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.n_samples / self.sample_rate
+
+
+def audio_error(path: Path, reason: str) -> AudioError:
+    """The error of a recording, in one line."""
+    return AudioError(f"{printable(path)}: {reason}")
+
+
+def checked_rate(path: Path, rate: int) -> int:
+    """The sample rate; AudioError for one that no recording has."""
+    if not RATES_HZ[0] <= rate <= RATES_HZ[1]:
+        raise audio_error(path, f"its header gives a sample rate of {rate} Hz, which no recording has")
+    return rate
+
+
+def is_sparse(path: Path, info: AudioInfo) -> bool:
+    """True for silence, and for headers that promise years, which would cost as many windows."""
+    return info.n_samples * info.channels > SPARSE * path.stat().st_size
+
+
+_SUFFIX_NAMES = "wav wave w64 rf64 caf au aif aiff aifc flac ogg oga opus mp3 m4a mp4 aac wma webm mka"
+
+
+SUFFIXES = frozenset(f".{name}" for name in _SUFFIX_NAMES.split())

@@ -1,0 +1,92 @@
+"""The command line: a command's exit status, and errors as one line.
+
+What takes long to import, torch and pydantic, is imported by what the commands call, so that `--help` answers at once.
+"""
+
+import contextlib
+import io
+import itertools
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from aer.errors import AerError, InputError, StoppedError, stopped_status
+from aer.utils.signals import sigterm_as_interrupt
+from aer.utils.text import printable
+
+
+def run_command(work: Callable[[], None]) -> int:
+    """Does the work and returns the exit status: 0, or that of the `AerError`, told in one line on stderr."""
+    try:
+        with sigterm_as_interrupt():
+            work()
+    except StoppedError as stopped:
+        _say_stopped(str(stopped))
+        return stopped.exit_status
+    except AerError as error:
+        # a loader's worker process puts its traceback before the message
+        message = str(error).strip().splitlines()[-1]
+        print(f"error: {message.removeprefix(f'{type(error).__module__}.{type(error).__name__}: ')}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:  # `--help | head`: who read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
+        return 1
+    except KeyboardInterrupt as cause:
+        _say_stopped("the same command starts again")
+        return stopped_status(cause)
+    return 0
+
+
+def _say_stopped(how_to_go_on: str) -> None:
+    # the terminal has put ^C where the cursor was
+    print(f"{chr(10) if sys.stderr.isatty() else ''}stopped; {how_to_go_on}", file=sys.stderr)
+
+
+def check_range(options: dict[str, float | None], least: float, most: float) -> None:
+    """Raises InputError for an option whose value is not a number from `least` to `most`; None is one not given."""
+    for option, value in options.items():
+        if value is not None and not (least <= value <= most and math.isfinite(value)):
+            upper = f" to {most:g}" if math.isfinite(most) else " or more"
+            raise InputError(f"{option} must be {least:g}{upper}, it is {value:g}")
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """InputError with one line where tyro would print a box of several and exit; its cause is that SystemExit."""
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            yield
+    except SystemExit as stop:
+        if not stop.code:
+            raise  # --help was answered
+        raise InputError(_unbox(box.getvalue())) from stop
+
+
+def _unbox(box: str) -> str:
+    """The message in the box of text that tyro prints, as one line with the near matches that it offers."""
+    rows = [row.strip(" │") for row in box.splitlines()[1:-1]]
+    message = " ".join(itertools.takewhile(lambda row: row.strip("─"), rows))
+    near = (
+        [row.split()[0] for row in rows[rows.index("Perhaps you meant:") :] if row.startswith("--")]
+        if ("Perhaps you meant:" in rows)
+        else []
+    )
+    return message + (f" (did you mean {' or '.join(near)}?)" if near else "") + "; --help lists all options"
+
+
+def check_outputs(outputs: Mapping[str, tuple[Path | None, str]], tables: Iterable[Path | None]) -> None:
+    """InputError for an option (its file, its suffix) that can't be written or would replace one of the tables."""
+    taken = {table.resolve() for table in tables if table is not None}
+    for option, (file, suffix) in outputs.items():
+        if file is None:
+            continue
+        if file.suffix.lower() != suffix:
+            raise InputError(f"{option} must end in {suffix}, it is {printable(file)}")
+        if not file.parent.is_dir() or file.is_dir():
+            problem = "is a folder" if file.is_dir() else "would go into a folder that is not there"
+            raise InputError(f"{option} {printable(file)} {problem}")
+        if file.resolve() in taken:
+            raise InputError(f"{option} {printable(file)} would replace the corpus' own CSV; name another file")

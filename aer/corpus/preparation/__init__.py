@@ -1,0 +1,1 @@
+"""`aer prepare`: raw recordings of any format to the corpus that training reads."""

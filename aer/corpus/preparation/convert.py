@@ -1,0 +1,227 @@
+"""One recording -> clips of a corpus: decoded, mixed to mono, resampled (soxr VHQ), 16 bits, in WAV or FLAC.
+
+All of it goes block by block: an hour costs no more memory than a second.
+"""
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import soundfile
+
+from aer.audio.activity import energetic_spans, frame_energies, frame_samples, sounding_span
+from aer.audio.info import Waveform
+from aer.audio.io import open_stream, resampled
+from aer.audio.pcm import quantise
+from aer.errors import AerError, AudioError
+from aer.utils.text import printable
+
+WAV_BYTES = 0xFFFF_FFFF - 1024  # what a WAV header can count
+PART_PREFIX, PART_SUFFIX = ".aer-", ".part"  # of files that are being written
+
+Format = Literal["wav", "flac"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What clips are to be like."""
+
+    sample_rate: int
+    format: Format
+    trim_silence_db: float | None = None  # cut what lies this far below the loudest frame off both ends
+    segment_s: float | None = None  # cut longer recordings into clips of this length around their energetic parts
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recording, and where its clips go: `folder/stem.wav`, or with segments `folder/stem_<offset in ms>.wav`."""
+
+    source: Path
+    folder: Path
+    stem: str
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A file that was written."""
+
+    name: str
+    offset_s: float  # of its start in the recording
+    n_samples: int
+    n_clipped: int  # samples that lay beyond full scale
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What became of a recording."""
+
+    sample_rate: int  # the recording's own
+    channels: int
+    n_samples: int  # per channel, as its header has it
+    clips: tuple[Clip, ...]
+
+
+class _ClipFile(soundfile.SoundFile):  # type: ignore[misc]
+    """soundfile's, less the wait for the disk when it is closed, which takes longer than all else with short clips.
+
+    A power cut can so take a clip that the journal knows; its size then gives it away, and it is made again.
+    """
+
+    def flush(self) -> None:
+        """Nothing: the system writes when it likes."""
+
+
+@dataclass
+class _Part:
+    """A clip that is being written."""
+
+    path: Path
+    file: soundfile.SoundFile
+    name: str
+    first: int
+    n_samples: int = 0
+    n_clipped: int = 0
+    silent: bool = True
+
+
+def convert(target: Target, job: Job) -> Converted:
+    """Writes the clips of a recording; all of them are whole, or none is there.
+
+    A sample is round(32768 * x) of soxr's x, limited to 16 bits; those beyond are counted. Raises AudioError for a
+    recording that can't be read or is silent, AerError where a clip can't be written.
+    """
+    spans = _spans(job.source, target)
+    parts: list[_Part] = []
+    try:
+        with open_stream(job.source) as (info, blocks):
+            _write_parts(job, target, spans, resampled(blocks, info.sample_rate, target.sample_rate), parts)
+        if all(part.silent for part in parts):
+            raise _error(job.source, "is silent: the mean of its channels is zero, at 16 bits, in all samples")
+        clips = tuple(_put_in_place(job, target, part) for part in parts)
+    except (OSError, soundfile.LibsndfileError) as error:  # reading raises AudioErrors
+        refused = "the system refused, the disk may be full"  # libsndfile does not tell why
+        reason = refused if isinstance(error, soundfile.LibsndfileError) else error.strerror or error
+        raise AerError(
+            f"can't write to {printable(job.folder)}: {reason}; make room, and the same command goes on"
+        ) from error
+    finally:
+        for part in parts:
+            part.file.close()
+            part.path.unlink(missing_ok=True)
+    return Converted(info.sample_rate, info.channels, info.n_samples, clips)
+
+
+def _error(path: Path, reason: str) -> AudioError:
+    return AudioError(f"{printable(path)}: {reason}")
+
+
+def _spans(path: Path, target: Target) -> list[tuple[int, int | None]]:
+    """Which samples, at the new rate, become clips: (first, last + 1, or None for the end)."""
+    if target.trim_silence_db is None and target.segment_s is None:
+        return [(0, None)]
+    counted = _Counted()
+    with open_stream(path) as (info, blocks):
+        energies = frame_energies(counted.over(blocks), info.sample_rate)
+    ratio = target.sample_rate / info.sample_rate
+    frame, n_samples = frame_samples(info.sample_rate) * ratio, round(counted.n_samples * ratio)
+    begin, end = 0, len(energies)
+    if target.trim_silence_db is not None:
+        begin, end = sounding_span(energies, target.trim_silence_db)
+    first, stop = round(begin * frame), n_samples if end == len(energies) else round(end * frame)
+    if begin == end:
+        raise _error(path, "is silent: all its samples are the same")
+    if target.segment_s is None:
+        return [(first, None if stop == n_samples else stop)]
+    n_clip = max(1, round(target.segment_s * target.sample_rate))
+    spans = energetic_spans(energies[begin:end], frame, stop - first, n_clip)
+    if not spans:
+        raise _error(path, "is silent: all its samples are the same")
+    return [(first + span_first, first + span_stop) for span_first, span_stop in spans]
+
+
+class _Counted:
+    """The samples of blocks, counted as they pass: the header's number may be an estimate."""
+
+    n_samples = 0
+
+    def over(self, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
+        for block in blocks:
+            self.n_samples += len(block)
+            yield block
+
+
+def _pieces(blocks: Iterable[Waveform], spans: list[tuple[int, int | None]]) -> Iterator[tuple[int, Waveform]]:
+    """What of the stream lies in the spans (in order and apart), with the span's index; block by block."""
+    position = index = 0
+    for block in blocks:
+        while index < len(spans):
+            first, stop = spans[index]
+            inside = block[max(first - position, 0) : None if stop is None else max(stop - position, 0)]
+            if len(inside):
+                yield index, inside
+            if stop is None or stop > position + len(block):
+                break  # the next block has the rest
+            index += 1
+        position += len(block)
+
+
+def _write_parts(
+    job: Job, target: Target, spans: list[tuple[int, int | None]], blocks: Iterable[Waveform], parts: list[_Part]
+) -> None:
+    """Writes what lies in each span to a file beside its place; `parts` gets them as they are begun."""
+    writing = None
+    for index, piece in _pieces(blocks, spans):
+        if index != writing:
+            if parts:
+                _finish(parts[-1])
+            parts.append(_begin(job, target, spans[index][0]))
+            writing = index
+        _write(job, target, parts[-1], piece)
+    if not parts:
+        raise _error(job.source, f"too short: nothing is left of it at {target.sample_rate} Hz")
+    _finish(parts[-1])
+
+
+def _finish(part: _Part) -> None:
+    """Closes the file; OSError where its end is not there.
+
+    Closing a FLAC writes its last frames and its length, and no error comes of it when the disk is full.
+    """
+    part.file.close()
+    try:
+        with soundfile.SoundFile(os.fsencode(part.path)) as file:
+            file.seek(part.n_samples - 1)
+            is_whole = file.frames == part.n_samples and len(file.read(1)) == 1
+    except soundfile.LibsndfileError:
+        is_whole = False
+    if not is_whole:
+        raise OSError("the end of a clip was not written; the disk may be full")
+
+
+def _begin(job: Job, target: Target, first: int) -> _Part:
+    offset = "" if target.segment_s is None else f"_{round(1000 * first / target.sample_rate):09d}"
+    name = f"{job.stem}{offset}.{target.format}"
+    # a short name: the clip's own may be as long as the file system allows
+    path = job.folder / f"{PART_PREFIX}{zlib.crc32(name.encode()):08x}-{os.getpid()}{PART_SUFFIX}"
+    file = _ClipFile(os.fsencode(path), "w", target.sample_rate, 1, "PCM_16", format=target.format.upper())
+    return _Part(path, file, name, first)
+
+
+def _write(job: Job, target: Target, part: _Part, waveform: Waveform) -> None:
+    samples, n_clipped = quantise(waveform)
+    part.n_samples += len(samples)
+    part.n_clipped += n_clipped
+    part.silent = part.silent and not samples.any()
+    if target.format == "wav" and 2 * part.n_samples > WAV_BYTES:
+        raise _error(job.source, "longer than a WAV file can hold; --format flac can, and --segment cuts it")
+    part.file.write(samples)
+
+
+def _put_in_place(job: Job, target: Target, part: _Part) -> Clip:
+    size_bytes = part.path.stat().st_size
+    part.path.replace(job.folder / part.name)
+    return Clip(part.name, part.first / target.sample_rate, part.n_samples, part.n_clipped, size_bytes)

@@ -1,0 +1,174 @@
+"""What `aer prepare` has done so far, in lines of JSON: the folder of the recordings, what is begun, what is done.
+
+A recording's line is appended when its clips are in place, and before that one which says that they may appear: so
+whatever stands in a clip's place and is in no line is not aer's.
+"""
+
+import functools
+import itertools
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from aer.corpus.preparation.convert import Clip, Converted
+from aer.corpus.preparation.sources import Source
+from aer.errors import AerError, InputError
+from aer.utils.files import write_whole
+from aer.utils.text import printable
+
+ADVICE = "make room, and the same command goes on"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A recording as it was when its clips were made, and the clips."""
+
+    name: str
+    size_bytes: int
+    mtime_ns: int
+    stem: str  # of its clips' names
+    made: str  # how: two entries with the same text and source have the same clips
+    converted: Converted
+
+    def is_of(self, source: Source, stem: str, made: str) -> bool:
+        """Whether these are the clips that this source, as it is now, would give."""
+        now = (source.size_bytes, source.mtime_ns, stem, made)
+        return (self.size_bytes, self.mtime_ns, self.stem, self.made) == now
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A recording whose clips may stand in their places, whole, without an entry."""
+
+    name: str
+    stem: str
+    format: str
+    segmented: bool
+
+    def gives(self, file: str) -> bool:
+        """Whether a file of this name in the recording's class folder can be one of its clips."""
+        offset = r"_\d{9,}" if self.segmented else ""
+        return re.fullmatch(f"{re.escape(self.stem)}{offset}\\.{self.format}", file) is not None
+
+
+@dataclass
+class Journal:
+    """What its lines say."""
+
+    raw: str | None = None  # the folder of the recordings, from that of the corpus; None: no line says it
+    lines: list[Entry] = field(default_factory=list)  # all entries
+    begun: list[Begun] = field(default_factory=list)
+    valid: dict[str, Entry] = field(default_factory=dict)  # by name: those after which nothing was begun in their place
+
+    owners: dict[tuple[str, str], str] = field(default_factory=dict)  # name that last had a folder and a stem
+
+    def add(self, line: Entry | Begun) -> None:
+        """The next line."""
+        self.owners[folder_of(line.name), line.stem] = line.name
+        if isinstance(line, Begun):
+            self.begun.append(line)
+            self.valid.pop(line.name, None)
+        else:
+            self.lines.append(line)
+            self.valid[line.name] = line
+
+    def drop_replaced(self) -> None:
+        """Takes out of `valid` what has lost its stem, and so maybe its clips, to a recording of another name."""
+        self.valid = {
+            name: entry for name, entry in self.valid.items() if self.owners[folder_of(name), entry.stem] == name
+        }
+
+
+def folder_of(name: str) -> str:
+    """The folder of a recording, and so of its clips, below that of the classes."""
+    return name.rpartition("/")[0]
+
+
+def read(path: Path) -> Journal | None:
+    """None where there is none. Lines that were cut off by the end of their process are passed over."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{printable(path)} can't be read: {error.strerror}; name another --out") from error
+    journal = Journal()
+    for line in content.splitlines():
+        try:
+            values = json.loads(line)
+            if "raw" in values:
+                _typed(values["raw"], str)
+                journal.raw = values["raw"]
+            else:
+                journal.add(_begun(values["begun"]) if "begun" in values else _entry(values))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue  # that recording is prepared again, and overwrites what is there
+    journal.drop_replaced()
+    return journal
+
+
+def _typed(value: object, kind: type) -> None:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+
+
+def _begun(values: dict[str, object]) -> Begun:
+    begun = Begun(**values)  # type: ignore[arg-type]  # which is checked here
+    for name in ("name", "stem", "format"):
+        _typed(values[name], str)
+    _typed(begun.segmented, bool)
+    return begun
+
+
+def _entry(values: dict[str, Any]) -> Entry:
+    converted = values["converted"]
+    clips = tuple(Clip(**clip) for clip in converted.pop("clips"))
+    entry = Entry(**{**values, "converted": Converted(clips=clips, **converted)})
+    for text in (entry.name, entry.stem, entry.made, *(clip.name for clip in clips)):
+        _typed(text, str)
+    numbers = [(clip.n_samples, clip.n_clipped, clip.size_bytes) for clip in clips]
+    for number in (entry.converted.sample_rate, *itertools.chain(*numbers)):
+        _typed(number, int)
+    for clip in clips:
+        if type(clip.offset_s) not in (int, float) or "/" in clip.name:
+            raise TypeError(f"{clip} is no clip")
+    return entry
+
+
+def begin(path: Path, raw: str, begun: Sequence[Begun]) -> None:
+    """Says, before the work on them begins, that the clips of these recordings may appear."""
+    lines = [{"raw": raw}, *({"begun": asdict(entry)} for entry in begun)]
+    try:
+        with path.open("ab") as file:
+            # the newline ends what the last process may have left half written
+            file.write(b"\n" * bool(file.tell()) + b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+            file.flush()
+    except OSError as error:
+        raise AerError(f"can't write {printable(path)}: {error.strerror}; {ADVICE}") from error
+
+
+def _line(entry: Entry) -> bytes:
+    return json.dumps(entry, default=vars).encode() + b"\n"
+
+
+def append(file: IO[bytes], entry: Entry) -> None:
+    """Adds an entry; it outlives this process from then on."""
+    try:
+        file.write(_line(entry))
+        file.flush()
+    except OSError as error:
+        raise AerError(f"can't write {file.name}: {error}; {ADVICE}") from error
+
+
+def write(path: Path, raw: str, entries: Iterable[Entry]) -> None:
+    """Replaces the journal by these entries, in the order of their names."""
+    lines = json.dumps({"raw": raw}).encode() + b"\n"
+    lines += b"".join(_line(entry) for entry in sorted(entries, key=lambda entry: entry.name))
+    write_whole(path, functools.partial(_write, lines), ADVICE)
+
+
+def _write(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)

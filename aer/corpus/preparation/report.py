@@ -1,0 +1,144 @@
+"""What `aer prepare` made, told: `train_mod.csv` with the columns of the source, the report, and the summary."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aer.corpus.discovery import AUDIO_FOLDERS
+from aer.corpus.preparation.convert import Target
+from aer.corpus.preparation.journal import ADVICE, Entry
+from aer.corpus.preparation.sources import Source, Sources
+from aer.utils.csv_files import csv_path, csv_text, write_csv
+from aer.utils.text import printable
+
+CLIPS_FOLDER = AUDIO_FOLDERS[0]
+CLIPS_CSV, REPORT = "train_mod.csv", "prepare_report.csv"
+MUCH = 0.05  # share of samples beyond full scale from which a recording is named on the console: it may be scaled wrong
+FEW = 5  # how many of the recordings left out are named on the console
+# the columns that are added to those of the source's CSV; one of the same name there becomes source_<name>
+ADDED = (
+    "resampled_filename",
+    "resampled_sampling_rate",
+    "resampled_channels",
+    "duration",
+    "original_sampling_rate",
+    "offset",
+)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where recordings come from and the corpus goes to."""
+
+    raw: Path
+    root: Path
+    csv: Path | None
+
+    @property
+    def clips(self) -> Path:
+        """The class folders of the corpus."""
+        return self.root / CLIPS_FOLDER
+
+
+@dataclass
+class Outcome:
+    """What came of it."""
+
+    sources: Sources
+    entries: dict[str, Entry]  # of every source that has its clips
+    left_out: dict[str, str]  # name: reason
+    stale: list[str]  # files in the clips' folders that no recording gives
+    n_new: int
+    seconds: float
+
+
+def write_tables(places: Places, outcome: Outcome, target: Target) -> None:
+    """The corpus's CSV, unless it would be empty, and the report."""
+    kept = _kept_columns(outcome.sources.columns)
+    rows = [
+        {kept[column]: value for column, value in source.row.items()} | added
+        for source in outcome.sources.found
+        if source.name in outcome.entries
+        for added in _added_columns(source, outcome.entries[source.name], target, outcome.sources.columns)
+    ]
+    columns = [*kept.values(), *ADDED]
+    if rows:
+        write_csv(places.root / CLIPS_CSV, columns, [[row[column] for column in columns] for row in rows], ADVICE)
+    notes = [(name, "left out", reason) for name, reason in outcome.left_out.items()]
+    notes += [(name, "clipped", note) for name, entry in outcome.entries.items() if (note := _clipping(entry))]
+    notes += [
+        (name, "stale", "no recording that is there gives this clip: it is not in the CSV") for name in outcome.stale
+    ]
+    safe = [(csv_path(name), status, csv_text(reason)) for name, status, reason in sorted(notes)]
+    write_csv(places.root / REPORT, ["file", "status", "reason"], safe, ADVICE)
+
+
+def _kept_columns(columns: Sequence[str]) -> dict[str, str]:
+    """What the source's columns are called beside those that are added: all different."""
+    kept: dict[str, str] = {}
+    for column in columns:
+        name = column
+        while name in ADDED or name in kept.values() or (name != column and name in columns):
+            name = f"source_{name}"
+        kept[column] = name
+    return kept
+
+
+def _added_columns(source: Source, entry: Entry, target: Target, columns: Sequence[str]) -> list[dict[str, object]]:
+    """A row's new columns, for each clip of the source; file names as the reading of a corpus wants them."""
+    folder = source.name.rpartition("/")[0]
+    if not {"path", "labels"} <= set(columns):  # below the folder of the class
+        below = Path(os.path.relpath(folder, source.row["ebird_code"])).as_posix()
+        folder = "" if below == os.curdir else below
+    return [
+        {
+            "resampled_filename": f"{folder}/{clip.name}" if folder else clip.name,
+            "resampled_sampling_rate": target.sample_rate,
+            "resampled_channels": 1,
+            "duration": f"{clip.n_samples / target.sample_rate:.6f}",
+            "original_sampling_rate": entry.converted.sample_rate,
+            "offset": f"{clip.offset_s:.6f}",
+        }
+        for clip in entry.converted.clips
+    ]
+
+
+def _clipping(entry: Entry, least_share: float = 0.0) -> str:
+    """What to say of a recording with samples beyond full scale; "" for none, or for a lesser share of them."""
+    n_clipped = sum(clip.n_clipped for clip in entry.converted.clips)
+    share = n_clipped / sum(clip.n_samples for clip in entry.converted.clips)
+    if not n_clipped or share < least_share:
+        return ""
+    return f"{n_clipped:,} samples ({share:.2%}) lay beyond full scale and were limited to it"
+
+
+def summary(places: Places, outcome: Outcome, target: Target) -> str:
+    """What a user should know of it, in a few lines."""
+    clips = [clip for entry in outcome.entries.values() for clip in entry.converted.clips]
+    hours = sum(clip.n_samples for clip in clips) / target.sample_rate / 3600
+    n_all, n_out = len(outcome.entries), len(outcome.left_out)
+    cut = f" as {len(clips):,} clips" if target.segment_s is not None else ""
+    now = f"{outcome.n_new:,} of them now, in {outcome.seconds:.1f} s"
+    lines = [
+        f"{n_all:,} recordings are prepared{cut} ({hours:.2f} h at {target.sample_rate} Hz), {now}",
+        f"  {printable(places.clips)}/  {printable(places.root / CLIPS_CSV)}",
+    ]
+    loud = [(name, note) for name, entry in outcome.entries.items() if (note := _clipping(entry, MUCH))]
+    notes = [f"{n_out:,} left out"] * bool(n_out)
+    n_clipped = sum(any(clip.n_clipped for clip in entry.converted.clips) for entry in outcome.entries.values())
+    notes += [f"{n_clipped:,} louder than full scale"] * bool(n_clipped)
+    notes += [f"{len(outcome.stale):,} files there that no recording gives"] * bool(outcome.stale)
+    if notes:
+        lines.append(f"{', '.join(notes)}: {printable(places.root / REPORT)} names them")
+    lines += [f"  {printable(name)}: {printable(why)}" for name, why in list(outcome.left_out.items())[:FEW]]
+    lines += [f"  and {n_out - FEW:,} more"] * (n_out > FEW)
+    lines += [f"  {printable(name)}: {note}" for name, note in loud[:FEW]]
+    if n_out > n_all:
+        lines.append("more was left out than prepared: look at the reasons before you train on the rest")
+    grouped = " --group-by xc_id" if target.segment_s is not None else ""
+    lines.append(
+        f"next: python train_panns.py --corpus {shlex.quote(printable(places.root))} --run-dir runs/NAME{grouped}"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""How good a model is on labelled recordings and on soundscapes with known events."""

@@ -1,0 +1,1 @@
+"""Recognition: recordings of any length to scores and events."""

@@ -1,0 +1,155 @@
+"""Scores in time -> events: from when to when a class is heard. T frames, C classes, W windows, float32 scores."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aer.inference.results import Event
+
+Scores = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EventRules:
+    """What counts as an event. Times in seconds."""
+
+    hysteresis: float = 0.8  # share of the threshold down to which an event that has begun goes on
+    merge_gap_s: float = 0.2  # events of a class that are less than this apart are one
+    min_duration_s: float = 0.1  # shorter ones are none
+
+
+@dataclass(frozen=True)
+class Span:
+    """An event of class `place` over the frames from `begin` to before `end`."""
+
+    place: int
+    begin: int
+    end: int
+    peak: float
+
+
+class FrameTimeline:
+    """Frames of overlapping windows -> one line of frames, the mean where windows overlap. Bounded in memory."""
+
+    def __init__(self, n_classes: int, hop_samples: int):
+        self.hop_samples = hop_samples
+        self.first = 0  # the frame that `sums` begins with
+        self.sums = np.zeros((0, n_classes), dtype=np.float64)
+        self.counts = np.zeros(0, dtype=np.int64)
+
+    def add(self, start: int, frames: Scores) -> Scores:
+        """Adds a window's frames (T, C), which begins at sample `start`; gives those that no later one can change.
+
+        Windows come in the order of their starts. Frame k of a window stands k hops after its start.
+        """
+        begin = round(start / self.hop_samples)
+        frames = frames[max(-begin, 0) :]  # a window that is centred over a short recording begins before it
+        begin = max(begin, 0)
+        done = self._take(begin - self.first)
+        missing = begin + len(frames) - self.first - len(self.sums)
+        if missing > 0:
+            self.sums = np.concatenate([self.sums, np.zeros((missing, self.sums.shape[1]))])
+            self.counts = np.concatenate([self.counts, np.zeros(missing, dtype=np.int64)])
+        inside = slice(begin - self.first, begin - self.first + len(frames))
+        self.sums[inside] += frames
+        self.counts[inside] += 1
+        return done
+
+    def finish(self, n_samples: int) -> Scores:
+        """The frames that are left, up to the end of the recording."""
+        return self._take(math.ceil(n_samples / self.hop_samples) - self.first)
+
+    def _take(self, n_frames: int) -> Scores:
+        n_frames = min(max(n_frames, 0), len(self.sums))
+        done = self.sums[:n_frames] / np.maximum(self.counts[:n_frames], 1)[:, None]
+        self.sums, self.counts = self.sums[n_frames:], self.counts[n_frames:]
+        self.first += n_frames
+        return done.astype(np.float32)
+
+
+class EventTracker:
+    """Finds events in frames that come piece by piece; where they are cut makes no difference.
+
+    A class is on from a frame that reaches its threshold, together with the frames around it that reach `hysteresis`
+    times the threshold. Gaps are closed before short events are left out.
+    """
+
+    def __init__(self, thresholds: npt.NDArray[np.float64], rules: EventRules, frame_s: float):
+        self.high = thresholds
+        self.low = np.full_like(thresholds, np.inf)  # of classes that are never reported it stays so
+        np.multiply(thresholds, rules.hysteresis, out=self.low, where=np.isfinite(thresholds))
+        self.rules = rules
+        self.frame_s = frame_s
+        self.first = 0  # the frame that comes next
+        self.open: dict[int, tuple[int, float]] = {}  # class: first frame and peak of a run that may go on
+        self.waiting: dict[int, Span] = {}  # class: an event that a near one may lengthen
+        self.found: list[Span] = []
+
+    def add(self, frames: Scores) -> None:
+        """Frames (T, C) that follow those given before."""
+        if not len(frames):
+            return
+        on = frames >= self.low
+        for place in np.flatnonzero(on.any(axis=0)).tolist():
+            self._add_class(place, on[:, place], frames[:, place])
+        for place in [place for place in self.open if not on[:, place].any()]:
+            self._close(place, self.first)
+        self.first += len(frames)
+
+    def _add_class(self, place: int, on: npt.NDArray[np.bool_], scores: Scores) -> None:
+        if place in self.open and not on[0]:
+            self._close(place, self.first)
+        edges = np.diff(on.astype(np.int8), prepend=0, append=0)
+        for begin, end in zip(np.flatnonzero(edges > 0).tolist(), np.flatnonzero(edges < 0).tolist(), strict=True):
+            peak = float(scores[begin:end].max())
+            before = self.open.get(place) if begin == 0 else None
+            self.open[place] = (self.first + begin, peak) if before is None else (before[0], max(before[1], peak))
+            if end < len(on):
+                self._close(place, self.first + end)
+
+    def _close(self, place: int, end: int) -> None:
+        begin, peak = self.open.pop(place)
+        if peak < self.high[place]:
+            return
+        span = Span(place, begin, end, peak)
+        before = self.waiting.get(place)
+        if before is not None and (begin - before.end) * self.frame_s < self.rules.merge_gap_s:
+            span = Span(place, before.begin, end, max(before.peak, peak))
+        elif before is not None:
+            self._keep(before)
+        self.waiting[place] = span
+
+    def _keep(self, span: Span) -> None:
+        if (span.end - span.begin) * self.frame_s >= self.rules.min_duration_s:
+            self.found.append(span)
+
+    def finish(self) -> list[Span]:
+        """All events, by their start, then by class."""
+        for place in list(self.open):
+            self._close(place, self.first)
+        for span in self.waiting.values():
+            self._keep(span)
+        self.waiting = {}
+        return sorted(self.found, key=lambda span: (span.begin, span.place))
+
+
+def window_spans(scores: Scores, thresholds: npt.NDArray[np.float64]) -> Iterator[tuple[int, int, float]]:
+    """(window, class, score) for each of the scores (W, C) that reaches its class's threshold; window by window."""
+    for window, place in np.argwhere(scores >= thresholds).tolist():
+        yield window, place, float(scores[window, place])
+
+
+def as_events(
+    spans: Sequence[tuple[float, float, int, float]],
+    classes: Sequence[str],
+    probabilities: Sequence[float | None],
+    duration_s: float,
+) -> tuple[Event, ...]:
+    """Events from (start in s, end in s, class, score), cut to the recording."""
+    return tuple(
+        Event(max(start_s, 0.0), min(end_s, duration_s), classes[place], score, probability)
+        for (start_s, end_s, place, score), probability in zip(spans, probabilities, strict=True)
+    )

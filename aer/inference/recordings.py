@@ -1,0 +1,90 @@
+"""The recordings that are to be recognised."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aer.audio.info import SUFFIXES
+from aer.errors import InputError
+from aer.utils.text import printable, some
+
+LIST = "segments.csv"
+COLUMNS = ("segment", "file", "clip_start_s", "start_s", "end_s", "label", "score")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording to go through."""
+
+    path: Path
+    name: str  # in the outputs, with slashes; different from all others
+    size_bytes: int
+    mtime_ns: int
+    trouble: str = ""  # why it can't even be opened: a folder that can't be looked into
+
+
+def find_recordings(given: Sequence[Path]) -> list[Recording]:
+    """The files, and those in the folders with the name of an audio format, in order, but for hidden ones.
+
+    Names are those below the folder that was given. Links to folders are followed, each folder once; what
+    `aer predict --segments` has cut is no recording. A folder that can't be looked into is given too, with its trouble.
+    Raises InputError for what is not there, for no recordings at all, and where two would have the same name.
+    """
+    found: dict[str, Recording] = {}
+    names: dict[str, str] = {}  # by place
+    for place in given:
+        if not place.exists():
+            raise InputError(f"{printable(place)} is not there")
+        for recording in _below(place) if place.is_dir() else [_recording(place, place.name)]:
+            absolute = os.path.abspath(recording.path)  # noqa: PTH100 - links stay
+            if absolute in names:
+                continue
+            if recording.name in found:
+                both = f"{printable(found[recording.name].path)} and {printable(recording.path)}"
+                name = printable(recording.name)
+                raise InputError(f"{both} would both be called {name}: give the folder around both")
+            found[recording.name], names[absolute] = recording, recording.name
+    if not found:
+        raise InputError(f"{some(given)}: no recordings there, by their names")
+    return list(found.values())
+
+
+def _recording(path: Path, name: str) -> Recording:
+    try:
+        status = path.stat()
+    except OSError:  # a link to nowhere: reading it will say so
+        return Recording(path, name, 0, 0)
+    return Recording(path, name, status.st_size, status.st_mtime_ns)
+
+
+def _below(folder: Path) -> Iterator[Recording]:
+    seen: set[tuple[int, int]] = set()
+    closed: list[OSError] = []
+    waiting = [folder]
+    while waiting:  # links after all that lies in the folder itself
+        for here, folders, files in os.walk(waiting.pop(0), onerror=closed.append):
+            status = os.stat(here)  # noqa: PTH116
+            if (status.st_dev, status.st_ino) in seen or (here != os.fspath(folder) and is_list(Path(here, LIST))):
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            waiting += [path for name in folders if (path := Path(here, name)).is_symlink()]
+            for name in sorted(files):
+                path = Path(here, name)
+                if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
+                    yield _recording(path, path.relative_to(folder).as_posix())
+    for error in closed:
+        path = Path(error.filename)
+        name = path.name if path == folder else path.relative_to(folder).as_posix()
+        yield Recording(path, name, 0, 0, f"a folder that can't be looked into: {(error.strerror or '').lower()}")
+
+
+def is_list(path: Path) -> bool:
+    """Whether this is the list of segments that were cut."""
+    try:
+        with path.open("rb") as file:
+            return file.readline().rstrip() == ",".join(COLUMNS).encode()
+    except OSError:
+        return False

@@ -1,0 +1,1 @@
+"""What recognition found, as files that other programs read."""

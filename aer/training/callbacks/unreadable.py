@@ -1,0 +1,117 @@
+"""Recordings that turn out unreadable in training: named, counted, and too many of them an error."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from accelerate.utils import gather_object
+from catalyst import dl
+from catalyst.core.callback import Callback, CallbackOrder
+from tqdm import tqdm
+
+from aer.corpus.discovery import most_unreadable
+from aer.errors import AerError, InputError
+from aer.training import checkpoint_file
+from aer.training.run_folder import UNREADABLE
+from aer.utils.csv_files import csv_path, csv_text, write_csv
+from aer.utils.text import printable, some
+
+
+class UnreadableCallback(Callback):  # type: ignore[misc]
+    """Names, once each, the recordings that could not be read, and counts them per epoch in `unreadable`.
+
+    `unreadable.csv` in the run's folder has all of them, with the reasons. Where they are more than `max_share` of a
+    loader's recordings, the run ends; one alone never ends it, unless the share is 0.
+    """
+
+    file_name = UNREADABLE
+
+    def __init__(self, names: Mapping[str, Sequence[str]], run_dir: Path, max_share: float):
+        """`names`: for each loader the recordings' names, in the order of the indices in `batch["unreadable"]`."""
+        super().__init__(order=CallbackOrder.Metric)
+        self.names = names
+        self.run_dir = run_dir
+        self.max_share = max_share
+        self.told: dict[str, tuple[str, int, str]] = {}  # name: loader, epoch and reason
+        self.marks: list[torch.Tensor] = []
+        self.reasons: dict[int, str] = {}  # in this loader and process, by the recording's index
+
+    def take_half(self, runner: dl.IRunner) -> torch.Tensor:
+        """The places, in the loader's recordings, of those that could not be read so far."""
+        marks = torch.cat(self.marks)
+        return torch.unique(marks[marks >= 0]).cpu()  # type: ignore[no-any-return]
+
+    def restore_half(self, runner: dl.IRunner, half: torch.Tensor) -> None:
+        self.marks = [half.to(runner.engine.device)]
+
+    def on_experiment_start(self, runner: dl.IRunner) -> None:
+        """What the file of a run that goes on names was told before."""
+        path = self.run_dir / self.file_name
+        if not path.exists():
+            return
+        names = {csv_path(name): name for listed in self.names.values() for name in listed}
+        try:
+            with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+                rows = [row for row in csv.DictReader(file, strict=True) if row["path"] in names]
+            self.told = {names[row["path"]]: (row["loader"], int(row["epoch"]), row["reason"] or "") for row in rows}
+        except OSError as error:
+            raise InputError(f"{path} can't be read: {error.strerror}") from error
+        except (csv.Error, KeyError, TypeError, ValueError) as error:
+            told = printable(str(error))
+            raise InputError(f"{path} is damaged ({told}): mend or remove it, then the same command goes on") from error
+
+    def on_loader_start(self, runner: dl.IRunner) -> None:
+        self.marks, self.reasons = [], {}
+
+    def on_batch_end(self, runner: dl.IRunner) -> None:
+        self.marks.append(runner.engine.gather_for_metrics(runner.batch["unreadable"]))
+        if not any(runner.batch["reason"]):  # known without waiting for the device
+            return
+        for index, reason in zip(runner.batch["unreadable"].tolist(), runner.batch["reason"], strict=True):
+            if reason:
+                self.reasons[index] = reason
+        alone = runner.engine.num_processes == 1  # else each knows its own until the end
+        if alone:  # at once: an epoch can take hours, and a run that is stopped in it and goes on has the file
+            self._tell(runner, list(self.reasons), self.reasons)
+            if len(self.reasons) > self._most(runner):
+                raise self._too_many(runner, sorted(self.reasons))
+
+    def on_loader_end(self, runner: dl.IRunner) -> None:
+        marks = torch.cat(self.marks)
+        failed = sorted(set(marks[marks >= 0].tolist()))
+        runner.loader_metrics["unreadable"] = len(failed)
+        reasons = dict(gather_object(list(self.reasons.items())))
+        self._tell(runner, failed, reasons)
+        if len(failed) > self._most(runner):
+            raise self._too_many(runner, failed)
+
+    def _most(self, runner: dl.IRunner) -> int:
+        """How many unreadable recordings of the loader the run bears."""
+        return most_unreadable(self.max_share, len(self.names[runner.loader_key]))
+
+    def _tell(self, runner: dl.IRunner, failed: Sequence[int], reasons: Mapping[int, str]) -> None:
+        """Names those that were not named before, and writes the file anew if there are any."""
+        new = [i for i in failed if self.names[runner.loader_key][i] not in self.told]
+        for i in new:
+            name, reason = self.names[runner.loader_key][i], reasons.get(i, "before the run was stopped")
+            reason = reason.removeprefix(f"{printable(name)}: ")
+            self.told[name] = (runner.loader_key, runner.epoch_step, reason)
+            if runner.engine.is_main_process:
+                tqdm.write(f"left out, as it can't be read: {printable(name)}: {printable(reason)}")
+        if new and runner.engine.is_main_process:
+            rows = [
+                [csv_path(name), loader, epoch, csv_text(reason)] for name, (loader, epoch, reason) in self.told.items()
+            ]
+            header = ["path", "loader", "epoch", "reason"]
+            write_csv(self.run_dir / self.file_name, header, rows, checkpoint_file.ADVICE)
+
+    def _too_many(self, runner: dl.IRunner, failed: Sequence[int]) -> AerError:
+        names = self.names[runner.loader_key]
+        side = "to train on" if runner.is_train_loader else "to validate on"
+        return AerError(
+            f"{len(failed)} of {len(names)} recordings {side} ({len(failed) / len(names):.1%}) can't be read, more "
+            f"than max_unreadable_share {self.max_share:g} lets pass: {some([names[i] for i in failed])}; all with the "
+            f"reasons in {self.run_dir / self.file_name}; mend them or raise --max-unreadable-share, then the same "
+            "command goes on"
+        )

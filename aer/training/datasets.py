@@ -1,0 +1,158 @@
+"""Clips for training and windows for validation, as dicts of tensors. S samples, C classes.
+
+waveform    (S,) float32
+targets     (C,) float32, 1 for each class in the recording
+clip        ()   int64, the recording's place in `recordings`
+unreadable  ()   int64, the place of a recording that could not be read, or -1
+reason      text, why it could not be read, or ""
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from aer.audio.info import Waveform
+from aer.audio.io import place, read_crop
+from aer.corpus.discovery import Recording
+from aer.errors import AudioError
+from aer.settings import Settings
+
+READABLE = -1
+
+
+def multi_hot(recordings: Sequence[Recording], classes: Sequence[str]) -> Tensor:
+    """Targets (recordings, C): 1 for each label."""
+    column = {name: i for i, name in enumerate(classes)}
+    targets = torch.zeros(len(recordings), len(classes))
+    for row, recording in enumerate(recordings):
+        targets[row, [column[label] for label in recording.labels]] = 1
+    return targets
+
+
+class _Recordings(Dataset[dict[str, Any]]):
+    def __init__(self, recordings: Sequence[Recording], classes: Sequence[str], settings: Settings):
+        self.recordings = list(recordings)
+        self.targets = multi_hot(recordings, classes)
+        self.sample_rate = settings.sample_rate
+        self.clip_samples = settings.clip_samples
+
+    def _read(self, index: int, start: int) -> Waveform:
+        """At most a clip's samples of a recording, from `start` on."""
+        path = self.recordings[index].path
+        return read_crop(path, start / self.sample_rate, self.clip_samples / self.sample_rate, self.sample_rate)
+
+    def _n_samples(self, index: int) -> int:
+        """Length of a recording at the sample rate of the model, from its header."""
+        recording = self.recordings[index]
+        own_samples = round(recording.duration_s * recording.sample_rate)
+        return own_samples * self.sample_rate // recording.sample_rate
+
+    def _item(self, index: int, waveform: Waveform, unreadable: int = READABLE, reason: str = "") -> dict[str, Any]:
+        return {
+            "waveform": torch.from_numpy(waveform),
+            "targets": self.targets[index],
+            "clip": torch.tensor(index),
+            "unreadable": torch.tensor(unreadable),
+            "reason": reason,
+        }
+
+
+class TrainClips(_Recordings):
+    """One random crop of each recording per epoch, drawn from (seed, epoch, recording) and from nothing else.
+
+    A recording shorter than a clip is placed at a random offset in zeros. The place of one that can't be read is taken
+    by another, and `unreadable` says so; AudioError if there is none that can.
+    """
+
+    def __init__(self, recordings: Sequence[Recording], classes: Sequence[str], settings: Settings):
+        super().__init__(recordings, classes, settings)
+        self.seed = settings.seed
+        # shared memory, so that worker processes that live on from epoch to epoch see it change
+        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+
+    def start_epoch(self, epoch: int) -> None:
+        self.epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        random = np.random.default_rng([self.seed, int(self.epoch), index])
+        try:
+            return self._item(index, self._crop(index, random))
+        except AudioError as error:
+            reason = error
+        for other in random.permutation(len(self.recordings)).tolist():
+            try:
+                return self._item(other, self._crop(other, random), index, str(reason))
+            except AudioError:
+                continue  # it is named when its own turn comes
+        raise AudioError(f"none of the {len(self.recordings)} recordings to train on can be read; {reason}") from reason
+
+    def _crop(self, index: int, random: Generator) -> Waveform:
+        spare = self._n_samples(index) - self.clip_samples
+        crop = self._read(index, int(random.integers(max(spare, 0) + 1)))
+        return place(crop, self.clip_samples, int(random.integers(self.clip_samples - len(crop) + 1)))
+
+
+class ValidationWindows(_Recordings):
+    """Fixed windows over whole recordings: one after the other, the last one aligned to the end. Nothing is drawn.
+
+    A recording shorter than a window is centred in zeros. A window that can't be read keeps its place, with zeros for
+    a waveform; `unreadable` marks it, and the metrics leave it out.
+    """
+
+    def __init__(self, recordings: Sequence[Recording], classes: Sequence[str], settings: Settings):
+        super().__init__(recordings, classes, settings)
+        self.windows = [
+            (index, start) for index in range(len(self.recordings)) for start in self._starts(self._n_samples(index))
+        ]
+
+    def _starts(self, n_samples: int) -> list[int]:
+        """First samples of the windows over a recording of that length."""
+        last = max(n_samples - self.clip_samples, 0)
+        starts = list(range(0, last + 1, self.clip_samples))
+        return starts if starts[-1] == last else [*starts, last]
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        index, start = self.windows[number]
+        try:
+            crop = self._read(index, start)
+        except AudioError as error:
+            return self._item(index, np.zeros(self.clip_samples, dtype=np.float32), index, str(error))
+        return self._item(index, place(crop, self.clip_samples, (self.clip_samples - len(crop)) // 2))
+
+
+class EpochSampler(Sampler[int]):
+    """Every index once, in an order that follows from (seed, epoch) alone."""
+
+    def __init__(self, length: int, seed: int):
+        self.length = length
+        self.seed = seed
+        self.epoch = 0
+        self.n_done = 0
+        self.generator = torch.Generator()
+
+    def start_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.n_done = 0
+
+    def start_after(self, n_done: int) -> None:
+        """Leaves out the first indices of this epoch, which a run that goes on has behind it; `len` stays."""
+        self.n_done = n_done
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        mixed = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)[0]
+        self.generator.manual_seed(int(mixed))
+        yield from torch.randperm(self.length, generator=self.generator)[self.n_done :].tolist()

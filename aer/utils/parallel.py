@@ -1,0 +1,166 @@
+"""Work on many files in several processes, such that no file, crash or interruption takes the rest with it."""
+
+import contextlib
+import functools
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+from aer.errors import AudioError
+from aer.utils.signals import interrupts_wait
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CHUNK_BYTES = 4 << 20  # of small files together, so that handing them over costs little beside the work
+CHUNK_FILES = 32
+# a killed run's semaphores are removed by multiprocessing's tracker; that it does so need not be told
+TRACKER_QUIET = "ignore:resource_tracker:UserWarning"
+CRASHED = "the process that read it died (a decoder that crashed on it, or too little memory)"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_files(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    sizes_bytes: Sequence[int],
+    workers: int,
+) -> Generator[tuple[Item, Result | AudioError], None, None]:
+    """Each item with what `work` made of it, or with the AudioError that it raised; in the order of completion.
+
+    A worker that dies takes nothing with it: what was in its hands is done again, one by one, and the item at fault
+    gets an AudioError. Other exceptions end the work. Workers end with this process, however it ends, and at once when
+    the iterator is closed. `work` and the items go to other processes: both must be picklable.
+    """
+    todo = deque(_chunks(items, sizes_bytes))
+    while todo:
+        suspects: list[Item] = []
+        yield from _map_chunks(work, todo, workers, suspects)
+        for item in suspects:
+            alone: list[Item] = []
+            yield from _map_chunks(work, deque([[item]]), 1, alone)
+            yield from ((item, AudioError(CRASHED)) for item in alone)
+
+
+def _chunks(items: Sequence[Item], sizes_bytes: Sequence[int]) -> Iterator[list[Item]]:
+    """The items in their order, cut into chunks of at most CHUNK_FILES, and of CHUNK_BYTES or a single file."""
+    chunk: list[Item] = []
+    chunk_bytes = 0
+    for item, size_bytes in zip(items, sizes_bytes, strict=True):
+        if chunk and (len(chunk) == CHUNK_FILES or chunk_bytes + size_bytes > CHUNK_BYTES):
+            yield chunk
+            chunk, chunk_bytes = [], 0
+        chunk.append(item)
+        chunk_bytes += size_bytes
+    if chunk:
+        yield chunk
+
+
+def _map_chunks(
+    work: Callable[[Item], Result], todo: deque[list[Item]], workers: int, suspects: list[Item]
+) -> Iterator[tuple[Item, Result | AudioError]]:
+    """Takes chunks from `todo` until it is empty or a worker dies; `suspects` then gets what was being worked on."""
+    running: dict[Future[list[Result | AudioError]], list[Item]] = {}
+    with _pool(min(workers, len(todo)), _module_of(work)) as pool:
+        try:
+            while todo or running:
+                while todo and len(running) < 2 * workers:
+                    with interrupts_wait():  # this starts workers
+                        running[pool.submit(_work_on, work, todo[0])] = todo[0]
+                    todo.popleft()
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    results = future.result()
+                    yield from zip(running.pop(future), results, strict=True)
+        except BrokenProcessPool:
+            suspects.extend(item for chunk in running.values() for item in chunk)
+
+
+def _work_on(work: Callable[[Item], Result], chunk: list[Item]) -> list[Result | AudioError]:
+    results: list[Result | AudioError] = []
+    for item in chunk:
+        try:
+            results.append(work(item))
+        except AudioError as error:
+            results.append(AudioError(str(error)))  # a cause may not be picklable
+    return results
+
+
+def _module_of(work: Callable[..., object]) -> str:
+    return _module_of(work.func) if isinstance(work, functools.partial) else work.__module__
+
+
+@contextlib.contextmanager
+def _pool(workers: int, module: str) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes that end when this block or this process does."""
+    with interrupts_wait():
+        start_early(module)
+        # Not fork, which copies locks that other threads (tqdm's, OpenBLAS's) may hold.
+        context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+        reader, writer = context.Pipe(duplex=False)
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(reader,))
+    try:
+        yield pool
+    finally:
+        writer.close()
+        pool.shutdown(cancel_futures=True)
+        reader.close()
+
+
+def start_early(module: str) -> None:
+    """Starts what workers are forked from, if it isn't running: it imports the module while this process is busy.
+
+    With Ctrl-C blocked in it from the start, and so in the workers.
+    """
+    if not hasattr(os, "fork"):
+        return
+    with interrupts_wait():
+        _start_server(module)
+
+
+def _start_server(module: str) -> None:
+    with _environment(PYTHONWARNINGS=",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), TRACKER_QUIET]))):
+        resource_tracker.ensure_running()
+    multiprocessing.set_forkserver_preload([module])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment variables for the processes that are started within it."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _start_worker(parent: Connection) -> None:
+    """In a worker: Ctrl-C is the parent's to handle, and the end of the parent's end of the pipe is the worker's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end_with_parent() -> None:
+        parent.poll(None)  # nothing is ever sent: this returns when the other end is closed, or its process gone
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()

@@ -1,0 +1,321 @@
+"""Finding recordings and holding some out, against scikit-learn and by hand."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from helpers.paths import SHARED
+from sklearn.model_selection import StratifiedKFold
+
+import config
+from aer.corpus.csv_paths import check_distinct, inside
+from aer.corpus.discovery import Corpus, Recording, check_readable, find_corpus
+from aer.corpus.folds import assign_folds, describe, split
+from aer.errors import InputError
+from aer.settings import PannsSettings
+from aer.training.datasets import multi_hot
+from aer.training.folds_table import folds_csv
+from aer.utils.csv_files import read_table
+from aer.utils.text import printable
+
+DIGITS = SHARED / "data/fsdd"
+
+
+def settings(**changes: object) -> PannsSettings:
+    return PannsSettings.model_validate(config.PANNS["sample"].model_dump() | changes)
+
+
+def write(path: Path, duration_s: float = 0.1) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.zeros(int(8000 * duration_s)) + 0.1, 8000)
+    return path
+
+
+def in_memory(labels: list[tuple[str, ...]], groups: list[str] | None = None) -> Corpus:
+    recordings = [
+        Recording(Path(f"{i}.wav"), names, 1.0, 8000, groups[i] if groups else None) for i, names in enumerate(labels)
+    ]
+    return Corpus(tuple(recordings), tuple(sorted({name for names in labels for name in names})), ())
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    for name in ("wren/b.wav", "wren/a.FLAC", "robin/x.ogg", "NA/1.wav"):
+        write(tmp_path / name, 0.5)
+    (tmp_path / "robin/notes.txt").write_text("heard at dawn")
+    (tmp_path / "robin/.DS_Store").write_text("")
+    (tmp_path / "wren/broken.wav").write_text("no sound")
+    corpus = find_corpus(tmp_path)
+    assert corpus.classes == ("NA", "robin", "wren")
+    assert [(r.path.name, r.labels) for r in corpus.recordings] == [
+        ("1.wav", ("NA",)),
+        ("x.ogg", ("robin",)),
+        ("a.FLAC", ("wren",)),
+        ("b.wav", ("wren",)),
+    ]
+    assert {path.name for path, _ in corpus.left_out} == {"notes.txt", "broken.wav"}
+    assert corpus.recordings[0].duration_s == 0.5
+
+
+@pytest.mark.parametrize(
+    ("n_bad", "share", "ends"), [(1, 0.05, False), (1, 0, True), (2, 0.05, True), (2, 0.2, False), (3, 0.2, True)]
+)
+def test_how_many_recordings_may_be_unreadable_from_the_start(
+    tmp_path: Path, n_bad: int, share: float, ends: bool
+) -> None:
+    for i in range(10):
+        write(tmp_path / f"wren/{i}.wav")
+        (tmp_path / f"wren/{i}.txt").write_text("notes are no recordings")
+    for i in range(n_bad):
+        (tmp_path / f"wren/{i}.wav").write_text("no sound")
+    corpus = find_corpus(tmp_path)
+    if not ends:
+        check_readable(corpus, share)
+        return
+    with pytest.raises(InputError) as caught:
+        check_readable(corpus, share)
+    assert f"{n_bad} of 10 recordings ({n_bad}0.0%) can't be read" in str(caught.value)
+    assert f"max_unreadable_share {share:g} lets pass: {tmp_path / 'wren/0.wav'}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_birdcall_layouts(tmp_path: Path) -> None:
+    for folder, name in (("raw_train_audio", "XC1.wav"), ("resampled_train_audio", "XC1_16k.wav")):
+        for code in ("aldfly", "001"):
+            write(tmp_path / folder / code / name)
+    rows = {"ebird_code": ["aldfly", "001"], "filename": ["XC1.wav"] * 2, "author": ["A", "B"]}
+    pd.DataFrame(rows).to_csv(tmp_path / "train.csv", index=False)
+    corpus = find_corpus(tmp_path, group_by="author")
+    assert [str(r.path.relative_to(tmp_path)) for r in corpus.recordings] == [
+        "raw_train_audio/aldfly/XC1.wav",
+        "raw_train_audio/001/XC1.wav",
+    ]
+    assert [r.group for r in corpus.recordings] == ["A", "B"]
+    pd.DataFrame({**rows, "resampled_filename": ["XC1_16k.wav"] * 2}).to_csv(tmp_path / "train_mod.csv", index=False)
+    assert find_corpus(tmp_path).recordings[0].path == tmp_path / "resampled_train_audio/aldfly/XC1_16k.wav"
+
+
+def test_a_csv_with_several_labels_or_none(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path / f"sounds/{name}.wav")
+    (tmp_path / "list.csv").write_text("path,labels\nsounds/a.wav,wren; robin\nsounds/b.wav,wren\nsounds/c.wav,\n")
+    corpus = find_corpus(tmp_path, tmp_path / "list.csv")
+    assert [r.labels for r in corpus.recordings] == [("wren", "robin"), ("wren",), ()]
+    assert corpus.classes == ("robin", "wren")
+
+
+def test_what_stands_in_a_class_folder_and_is_no_recording(tmp_path: Path) -> None:
+    for name in ("robin/1", "wren/1"):
+        write(tmp_path / f"{name}.wav")
+    folder = tmp_path / "robin"
+    (folder / "folder.wav").mkdir()
+    (folder / "notes.txt").touch()
+    (folder / "nowhere.wav").symlink_to("gone.wav")
+    (folder / "round.wav").symlink_to("round.wav")
+    corpus = find_corpus(tmp_path)
+    assert [path.name for path, _ in corpus.unreadable] == ["nowhere.wav", "round.wav"]
+    reasons = {path.name: reason for path, reason in corpus.left_out}
+    assert reasons["nowhere.wav"] == "no such file or directory"
+    assert "links" in reasons["round.wav"]
+    assert reasons["folder.wav"].startswith("is a folder")
+    assert reasons["notes.txt"] == "no audio file by its name"
+
+
+def test_the_background_is_no_class(tmp_path: Path) -> None:
+    for name in ("robin/1", "robin/2", "wren/1", "wren/2", "nocall/1", "nocall/2"):
+        write(tmp_path / f"{name}.wav")
+    corpus = find_corpus(tmp_path, background="nocall")
+    assert (corpus.classes, corpus.background, corpus.n_unlabelled) == (("robin", "wren"), "nocall", 2)
+    labels = {str(recording.path.relative_to(tmp_path)): recording.labels for recording in corpus.recordings}
+    assert labels["nocall/1.wav"] == ()
+    assert labels["wren/2.wav"] == ("wren",)
+    targets = multi_hot(corpus.recordings, corpus.classes)
+    assert targets.sum(dim=1).tolist() == [0, 0, 1, 1, 1, 1]
+    parts = split(corpus, settings(n_folds=2, fold=0))
+    assert [len(corpus.recordings[i].labels) for i in parts.valid] == [0, 1, 1]  # stratified like a class
+    assert "2 recordings in which nothing is to be found (nocall)" in describe(corpus, parts)
+    side = "valid" if 0 in parts.valid else "train"
+    row = f"{tmp_path / 'nocall/1.wav'},,{parts.folds[0]},{side},0.100000,8000"
+    assert folds_csv(corpus, parts).splitlines()[1] == row
+    with_class = find_corpus(tmp_path)
+    assert (with_class.classes, with_class.background) == (("nocall", "robin", "wren"), None)
+    assert find_corpus(tmp_path, background="nocal").background is None  # which a run refuses
+
+
+def test_the_background_beside_another_label_is_a_contradiction(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path / f"{name}.wav")
+    (tmp_path / "list.csv").write_text("path,labels\na.wav,wren\nb.wav,robin\nc.wav,nocall;wren\n")
+    with pytest.raises(
+        InputError, match=r"1 recording\(s\) have the background's label nocall and others too: .*c\.wav"
+    ):
+        find_corpus(tmp_path, tmp_path / "list.csv", background="nocall")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,labels\n../out.wav,wren\n", "which is not below"),
+        ("path,labels\n/etc/passwd,wren\n", "which is not below"),
+        ("path,labels\nlink/out.wav,wren\n", "which is not below"),
+        ("path,labels\nfile.wav,wren\n", "which is not below"),
+        ("path,labels\nsub/../../out.wav,wren\n", "which is not below"),
+        ("path,labels\na.wav/..,wren\n", "which is not below"),
+        ("path,labels\na\0.wav,wren\n", r"lists 'a\\\\x00.wav', which is not below"),
+        ("path,labels\nloop/out.wav,wren\n", "that are not there"),
+        ("path,labels\nC:/out.wav,wren\n", "that are not there"),
+        ("path,labels\n..\\out.wav,wren\n", "that are not there.*write / for each backslash"),
+        ("path,labels\nC:\\out.wav,wren\n", "that are not there.*write / for each backslash"),
+        (f"path,labels\n{'x' * 5000}.wav,wren\n", "that are not there"),
+        ("path,labels\n\u202ex.wav,wren\n", r"/\\u202ex\.wav"),
+        ("ebird_code,filename\n..,out.wav\n", "which is not below"),
+        ("ebird_code,filename\nwren/,a.wav\n", "lists 'wren/' as ebird_code: write wren"),
+        ("ebird_code,filename\n./wren,a.wav\n", "lists './wren' as ebird_code: write wren"),
+        ("path,labels\n,wren\n", "which is not below"),
+        ("path,labels\na.wav,wren\na.wav,robin\n", r"has 2 rows for files that other rows list too: .*a\.wav"),
+        ("path,labels\na.wav,wren\ngone.wav,robin\n", r"lists 1 of 2 files that are not there: .*gone\.wav"),
+        ("file,label\na.wav,wren\n", "it has file, label"),
+        ("path,labels\n", "has no rows"),
+        ("", "has no rows"),
+        ('path,labels\n"a.wav,wren\n', "can't be read"),
+    ],
+)
+def test_a_csv_that_can_not_be_used_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    root = tmp_path / "corpus"
+    write(root / "a.wav")
+    write(tmp_path / "out.wav")
+    (root / "link").symlink_to(tmp_path)
+    (root / "file.wav").symlink_to(tmp_path / "out.wav")
+    (root / "loop").symlink_to("loop")
+    (root / "list.csv").write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        find_corpus(root, root / "list.csv")
+    assert str(caught.value).isprintable()
+
+
+def test_a_corpus_that_can_not_be_used(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere is not there"):
+        find_corpus(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="has no class folders"):
+        find_corpus(tmp_path)
+    write(tmp_path / "wren/a.wav")
+    with pytest.raises(InputError, match="group_by 'author' is a column of a CSV"):
+        find_corpus(tmp_path, group_by="author")
+    (tmp_path / "owl").mkdir()
+    with pytest.raises(InputError, match=r"class folder .*owl has no recordings"):
+        find_corpus(tmp_path)
+    (tmp_path / "owl/a.wav").write_text("x")
+    (tmp_path / "wren/a.wav").write_text("x")
+    with pytest.raises(InputError, match=r"no recording of corpus .* can be read"):
+        find_corpus(tmp_path)
+
+
+def test_names_can_not_drive_the_terminal() -> None:
+    assert printable("a\x1b[31mb\nc\u202ed") == "a\\x1b[31mb\\nc\\u202ed"
+    assert printable("Zaunkönig 森") == "Zaunkönig 森"
+
+
+def test_folds_are_scikit_learns() -> None:
+    labels = [("a",)] * 20 + [("b",)] * 13
+    folds = assign_folds(in_memory(labels), 4, seed=42, grouped=False)
+    flat = [names[0] for names in labels]
+    for number, (_, held_out) in enumerate(StratifiedKFold(4, shuffle=True, random_state=42).split(flat, flat)):
+        assert np.flatnonzero(folds == number).tolist() == held_out.tolist()
+
+
+def test_several_labels_are_stratified_by_the_rarest() -> None:
+    labels = [("common",)] * 30 + [("common", "rare")] * 5 + [()] * 5
+    folds = assign_folds(in_memory(labels), 5, seed=1, grouped=False)
+    assert sorted(folds[30:35]) == [0, 1, 2, 3, 4]
+    assert sorted(folds[35:]) == [0, 1, 2, 3, 4]
+
+
+def test_groups_stay_together() -> None:
+    groups = [f"g{i % 7}" for i in range(60)]
+    corpus = in_memory([("a",) if i % 2 else ("b",) for i in range(60)], groups)
+    folds = assign_folds(corpus, 3, seed=0, grouped=True)
+    for group in set(groups):
+        assert len({fold for fold, own in zip(folds, groups, strict=True) if own == group}) == 1
+    parts = split(corpus, settings(group_by="author", validation_groups=("g3", "g5")))
+    assert {corpus.recordings[i].group for i in parts.valid} == {"g3", "g5"}
+    assert not {corpus.recordings[i].group for i in parts.train} & {"g3", "g5"}
+    with pytest.raises(InputError, match=r"there is no 'g33' \(did you mean g3"):
+        split(corpus, settings(group_by="author", validation_groups=("g33",)))
+    with pytest.raises(InputError, match="n_folds 8 is more than the 7 groups"):
+        assign_folds(corpus, 8, seed=0, grouped=True)
+
+
+def test_a_class_smaller_than_the_folds_is_reported() -> None:
+    corpus = in_memory([("a",)] * 20 + [("b",)] * 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parts = split(corpus, settings(n_folds=5, fold=4))
+    text = describe(corpus, parts)
+    assert "fewer recordings than folds (5), so absent from some: b" in text
+    assert "22 recordings" in text
+    assert "2 at least (b)" in text
+    with pytest.raises(InputError, match="n_folds 21 is more than the 20 recordings of the largest class"):
+        split(corpus, settings(n_folds=21))
+
+
+def test_what_is_left_out_is_told_by_reason() -> None:
+    corpus = in_memory([("a",)] * 10 + [("b",)] * 10)
+    corpus = Corpus(corpus.recordings, corpus.classes, tuple((Path(f"{i}.wav"), "damaged") for i in range(5)))
+    assert "left out 5, damaged: 0.wav, 1.wav, 2.wav, ..." in describe(corpus, split(corpus, settings()))
+
+
+def test_fold_assignment_as_csv(tmp_path: Path) -> None:
+    corpus = in_memory([("a",)] * 10 + [("b", "c")] * 10)
+    parts = split(corpus, settings())
+    (tmp_path / "folds.csv").write_text(folds_csv(corpus, parts))
+    table = pd.read_csv(tmp_path / "folds.csv")
+    assert (table["side"] == "valid").sum() == len(parts.valid) == 4
+    assert set(table["labels"]) == {"a", "b;c"}
+
+
+@pytest.mark.skipif(not DIGITS.is_dir(), reason="the digits are not beside the project")
+def test_the_digits() -> None:
+    corpus = find_corpus(DIGITS, group_by="author")
+    parts = split(corpus, settings(group_by="author", validation_groups=("theo",)))
+    assert (len(corpus.recordings), len(corpus.classes), corpus.left_out) == (2500, 10, ())
+    assert (len(parts.train), len(parts.valid), parts.notes) == (2000, 500, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("path,labels\na.wav,x,y\n", r"line 2: has 3 cells, and its header has 2"),
+        ('path,labels\n"a.wav,x\n', r"line 2: can't be read: unexpected end of data"),
+        ("path,labels\n\n", r"has no rows"),
+    ],
+)
+def test_a_table_that_is_none(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=told):
+        read_table(tmp_path / "t.csv")
+
+
+def test_tables_are_read_as_pandas_reads_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes('\ufeffa,b,a,NA\r\n"x, ""y""\nz",NA,001,\r\n\r\n1.0, s ,-,#\r\n'.encode())
+    expected = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert read_table(path) == expected.to_dict("list")
+    assert list(read_table(path)) == ["a", "b", "a.1", "NA"]
+
+
+def test_links_in_a_csv_are_followed_before_they_are_judged(tmp_path: Path) -> None:
+    inner, outer = tmp_path / "corpus/a", tmp_path / "elsewhere"
+    for folder in (inner, outer):
+        folder.mkdir(parents=True)
+        (folder / "x.wav").touch()
+    (inner / "inside.wav").symlink_to(inner / "x.wav")
+    (inner / "outside.wav").symlink_to(outer / "x.wav")
+    (tmp_path / "corpus/folder").symlink_to(outer)
+    assert inside(tmp_path / "corpus", ["a/inside.wav", "a/../a/x.wav"], Path("t.csv"))
+    for name in ("a/outside.wav", "folder/x.wav", "a/../../elsewhere/x.wav", "a/..", "."):
+        with pytest.raises(InputError, match="not below"):
+            inside(tmp_path / "corpus/a" if name == "a/.." else tmp_path / "corpus", [name], Path("t.csv"))
+    with pytest.raises(InputError, match="other rows list too"):
+        check_distinct([inner / "x.wav", inner / "inside.wav"], Path("t.csv"))
