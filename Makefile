@@ -1,6 +1,6 @@
 # make train   sets up .venv, makes the sample corpus, trains both models
 # make test    sets up .venv with the test tools, runs the tests
-# make lint    ruff and mypy
+# make lint    ruff, mypy and the import order of the rooms
 # make clean   removes what the above made, except corpora and runs
 .PHONY: train test lint clean
 
@@ -21,6 +21,7 @@ lint: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aer needs Python 3.11 or newer: make PYTHON=python3.11")'

@@ -1,6 +1,7 @@
 """The errors that users meet. Everything else that is raised is a bug and shows its traceback."""
 
 import signal
+from pathlib import Path
 
 
 class AerError(Exception):
@@ -16,7 +17,18 @@ class InputError(AerError):
 
 
 class AudioError(AerError):
-    """A recording that can't be read. `str(error)` names the file and the reason."""
+    """A recording that can't be read. `str(error)` names the file and the reason, in one line.
+
+    `path`: the recording, None where a process died with it; `reason`: why, without the path.
+    """
+
+    def __init__(self, message: str, path: Path | None = None, reason: str | None = None):
+        super().__init__(message, path, reason)  # all three, so that they survive the way from process to process
+        self.path = path
+        self.reason = message if reason is None else reason
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class EmptyAudioError(AudioError):

@@ -13,7 +13,6 @@ import soundfile
 
 from aer.audio.info import AudioInfo, Waveform, audio_error, checked_rate, is_sparse
 from aer.errors import EmptyAudioError
-from aer.utils.text import printable
 
 FFMPEG_SLACK_S = 0.2  # audioread gives durations to a tenth of a second
 # with these ffmpeg goes on to read files that a text names; it looks for the latter two anywhere in the beginning
@@ -70,7 +69,7 @@ def read_info(path: Path, file: audioread.AudioFile) -> AudioInfo:
         with open_audio(path) as counted:
             n_samples = sum(len(block) for block in counted) // (2 * channels)
     if n_samples == 0:
-        raise EmptyAudioError(f"{printable(path)}: has no samples")
+        raise audio_error(path, "has no samples", EmptyAudioError)
     return AudioInfo(rate, channels, n_samples)
 
 

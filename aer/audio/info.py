@@ -29,9 +29,9 @@ class AudioInfo:
         return self.n_samples / self.sample_rate
 
 
-def audio_error(path: Path, reason: str) -> AudioError:
+def audio_error(path: Path, reason: str, kind: type[AudioError] = AudioError) -> AudioError:
     """The error of a recording, in one line."""
-    return AudioError(f"{printable(path)}: {reason}")
+    return kind(f"{printable(path)}: {reason}", path, reason)
 
 
 def checked_rate(path: Path, rate: int) -> int:

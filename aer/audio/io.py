@@ -21,7 +21,6 @@ import soxr
 from aer.audio import ffmpeg, sndfile
 from aer.audio.info import AudioInfo, Waveform, audio_error
 from aer.errors import EmptyAudioError
-from aer.utils.text import printable
 
 MARGIN_SAMPLES = 256  # on both sides of a crop, at the slower of the two rates; VHQ's filter reaches 160 to 220
 LOUDEST = 2.0**31  # full scale is 1; 32-bit integers that were stored as floats reach this
@@ -173,7 +172,7 @@ def _check_file(path: Path) -> None:
     if not path.is_file():
         raise audio_error(path, "is not a file")
     if size_bytes == 0:
-        raise EmptyAudioError(f"{printable(path)}: is empty (0 bytes)")
+        raise audio_error(path, "is empty (0 bytes)", EmptyAudioError)
     if not os.access(path, os.R_OK):  # the decoders would say that they don't know the format
         raise audio_error(path, "permission denied")
 

@@ -13,7 +13,6 @@ import soundfile
 from aer.audio.info import AudioInfo, Waveform, audio_error, checked_rate, is_sparse
 from aer.errors import EmptyAudioError
 from aer.utils.stderr import quiet_stderr
-from aer.utils.text import printable
 
 BLOCK_VALUES = 1 << 19  # decoded at a time, over all channels, so that many of them don't fill the memory
 MP3_SEEK_FROM = 1 << 20  # samples up to which an MP3 is decoded from its start instead of sought in
@@ -58,7 +57,7 @@ def read_info(path: Path, file: SoundFile, allow_cut_short: bool = False) -> Aud
     if n_samples >= UNKNOWN_FRAMES:
         raise UnknownLengthError("its header gives no length")
     if n_samples <= 0:
-        raise EmptyAudioError(f"{printable(path)}: has no samples")
+        raise audio_error(path, "has no samples", EmptyAudioError)
     info = AudioInfo(checked_rate(path, int(file.samplerate)), int(file.channels), n_samples)
     if is_sparse(path, info):
         _check_end(path, file, n_samples)

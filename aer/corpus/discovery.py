@@ -232,7 +232,7 @@ def _probe_all(listed: Sequence[_Listed]) -> tuple[list[Recording], list[tuple[P
         try:
             info = probe(entry.path)
         except AudioError as error:
-            return entry.path, str(error).removeprefix(f"{printable(entry.path)}: ")
+            return entry.path, error.reason
         return Recording(entry.path, entry.labels, info.duration_s, info.sample_rate, entry.group)
 
     with ThreadPoolExecutor(PROBE_THREADS) as threads:

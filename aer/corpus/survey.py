@@ -23,7 +23,6 @@ from aer.corpus.discovery import Corpus, check_classes
 from aer.corpus.folds import assign_folds
 from aer.errors import AudioError, InputError, StoppedError
 from aer.utils.parallel import map_files
-from aer.utils.text import printable
 
 FULL_SCALE = 32767 / 32768
 CLIPPED_FROM = 10  # samples
@@ -150,9 +149,9 @@ def _measure_all(corpus: Corpus, workers: int) -> tuple[list[Levels | None], dic
     bar = tqdm(total=sum(sizes), unit="B", unit_scale=True, desc="decoding", disable=None, leave=False)
     try:
         with bar, contextlib.closing(map_files(_measure, tasks, sizes, workers)) as results:
-            for (place, path), result in results:
+            for (place, _), result in results:
                 if isinstance(result, AudioError):
-                    failed[place] = str(result).removeprefix(f"{printable(path)}: ")
+                    failed[place] = result.reason
                 else:
                     measured[place] = result
                 bar.update(sizes[place])

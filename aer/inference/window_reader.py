@@ -16,7 +16,6 @@ from aer.audio.windows import windows
 from aer.errors import AudioError, EmptyAudioError
 from aer.inference.recordings import Recording
 from aer.inference.results import Status
-from aer.utils.text import printable
 
 WAIT_S = 0.1  # how often a thread looks whether it is still wanted
 
@@ -78,10 +77,9 @@ class _Reader(threading.Thread):
 
     def _end(self) -> End:
         if self.broken is not None:
-            reason = str(self.broken).removeprefix(f"{printable(self.recording.path)}: ")
             if isinstance(self.broken, EmptyAudioError):
-                return End("empty", reason, 0)
-            return End("partial" if self.n_samples else "failed", reason, self.n_samples)
+                return End("empty", self.broken.reason, 0)
+            return End("partial" if self.n_samples else "failed", self.broken.reason, self.n_samples)
         if not self.n_samples:
             return End("empty", f"too short: nothing is left of it at {self.sample_rate} Hz", 0)
         return End("ok", "silent: all its samples are zero" if self.silent else "", self.n_samples)

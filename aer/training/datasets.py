@@ -89,7 +89,7 @@ class TrainClips(_Recordings):
             reason = error
         for other in random.permutation(len(self.recordings)).tolist():
             try:
-                return self._item(other, self._crop(other, random), index, str(reason))
+                return self._item(other, self._crop(other, random), index, reason.reason)
             except AudioError:
                 continue  # it is named when its own turn comes
         raise AudioError(f"none of the {len(self.recordings)} recordings to train on can be read; {reason}") from reason
@@ -127,7 +127,7 @@ class ValidationWindows(_Recordings):
         try:
             crop = self._read(index, start)
         except AudioError as error:
-            return self._item(index, np.zeros(self.clip_samples, dtype=np.float32), index, str(error))
+            return self._item(index, np.zeros(self.clip_samples, dtype=np.float32), index, error.reason)
         return self._item(index, place(crop, self.clip_samples, (self.clip_samples - len(crop)) // 2))
 
 

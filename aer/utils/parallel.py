@@ -93,7 +93,7 @@ def _work_on(work: Callable[[Item], Result], chunk: list[Item]) -> list[Result |
         try:
             results.append(work(item))
         except AudioError as error:
-            results.append(AudioError(str(error)))  # a cause may not be picklable
+            results.append(AudioError(str(error), error.path, error.reason))  # a cause may not be picklable
     return results
 
 

@@ -13,10 +13,10 @@ from typing import Literal
 import soundfile
 
 from aer.audio.activity import energetic_spans, frame_energies, frame_samples, sounding_span
-from aer.audio.info import Waveform
+from aer.audio.info import Waveform, audio_error
 from aer.audio.io import open_stream, resampled
 from aer.audio.pcm import quantise
-from aer.errors import AerError, AudioError
+from aer.errors import AerError
 from aer.utils.text import printable
 
 WAV_BYTES = 0xFFFF_FFFF - 1024  # what a WAV header can count
@@ -100,7 +100,7 @@ def convert(target: Target, job: Job) -> Converted:
         with open_stream(job.source) as (info, blocks):
             _write_parts(job, target, spans, resampled(blocks, info.sample_rate, target.sample_rate), parts)
         if all(part.silent for part in parts):
-            raise _error(job.source, "is silent: the mean of its channels is zero, at 16 bits, in all samples")
+            raise audio_error(job.source, "is silent: the mean of its channels is zero, at 16 bits, in all samples")
         clips = tuple(_put_in_place(job, target, part) for part in parts)
     except (OSError, soundfile.LibsndfileError) as error:  # reading raises AudioErrors
         refused = "the system refused, the disk may be full"  # libsndfile does not tell why
@@ -113,10 +113,6 @@ def convert(target: Target, job: Job) -> Converted:
             part.file.close()
             part.path.unlink(missing_ok=True)
     return Converted(info.sample_rate, info.channels, info.n_samples, clips)
-
-
-def _error(path: Path, reason: str) -> AudioError:
-    return AudioError(f"{printable(path)}: {reason}")
 
 
 def _spans(path: Path, target: Target) -> list[tuple[int, int | None]]:
@@ -133,13 +129,13 @@ def _spans(path: Path, target: Target) -> list[tuple[int, int | None]]:
         begin, end = sounding_span(energies, target.trim_silence_db)
     first, stop = round(begin * frame), n_samples if end == len(energies) else round(end * frame)
     if begin == end:
-        raise _error(path, "is silent: all its samples are the same")
+        raise audio_error(path, "is silent: all its samples are the same")
     if target.segment_s is None:
         return [(first, None if stop == n_samples else stop)]
     n_clip = max(1, round(target.segment_s * target.sample_rate))
     spans = energetic_spans(energies[begin:end], frame, stop - first, n_clip)
     if not spans:
-        raise _error(path, "is silent: all its samples are the same")
+        raise audio_error(path, "is silent: all its samples are the same")
     return [(first + span_first, first + span_stop) for span_first, span_stop in spans]
 
 
@@ -182,7 +178,7 @@ def _write_parts(
             writing = index
         _write(job, target, parts[-1], piece)
     if not parts:
-        raise _error(job.source, f"too short: nothing is left of it at {target.sample_rate} Hz")
+        raise audio_error(job.source, f"too short: nothing is left of it at {target.sample_rate} Hz")
     _finish(parts[-1])
 
 
@@ -217,7 +213,7 @@ def _write(job: Job, target: Target, part: _Part, waveform: Waveform) -> None:
     part.n_clipped += n_clipped
     part.silent = part.silent and not samples.any()
     if target.format == "wav" and 2 * part.n_samples > WAV_BYTES:
-        raise _error(job.source, "longer than a WAV file can hold; --format flac can, and --segment cuts it")
+        raise audio_error(job.source, "longer than a WAV file can hold; --format flac can, and --segment cuts it")
     part.file.write(samples)
 
 

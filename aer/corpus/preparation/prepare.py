@@ -210,7 +210,7 @@ def _convert_all(
             for job, result in results:
                 source = source_of[job]
                 if isinstance(result, AudioError):
-                    failed[source.name] = str(result).removeprefix(f"{printable(source.path)}: ")
+                    failed[source.name] = result.reason
                 else:
                     entry = Entry(source.name, source.size_bytes, source.mtime_ns, job.stem, made, result)
                     journal.append(file, entry)

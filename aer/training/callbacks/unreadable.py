@@ -95,7 +95,6 @@ class UnreadableCallback(Callback):  # type: ignore[misc]
         new = [i for i in failed if self.names[runner.loader_key][i] not in self.told]
         for i in new:
             name, reason = self.names[runner.loader_key][i], reasons.get(i, "before the run was stopped")
-            reason = reason.removeprefix(f"{printable(name)}: ")
             self.told[name] = (runner.loader_key, runner.epoch_step, reason)
             if runner.engine.is_main_process:
                 tqdm.write(f"left out, as it can't be read: {printable(name)}: {printable(reason)}")
