@@ -1,8 +1,8 @@
 """Events as other programs read them: CSV, Raven selection tables, Audacity label tracks, JSON.
 
 Every writer takes the results of one recording after the other and keeps none of them, so memory stays bounded.
-Names and labels come from outside: in CSVs they are cells that are no formula (see `csv_files`), in tab-separated tables
-one printable cell, in JSON and Parquet valid UTF-8.
+Names and labels come from outside: in CSVs they are cells that are no formula (see `csv_files`), in tab-separated
+tables one printable cell, in JSON and Parquet valid UTF-8.
 """
 
 import contextlib
