@@ -90,6 +90,10 @@ class WaveformAugmentSettings(_Strict):
         return self
 
 
+def _first_line(kind: type[BaseModel]) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0]
+
+
 class Settings(_Strict):
     """What a run of either model needs. Defaults that depend on the recipe stand in config.py alone."""
 
@@ -149,9 +153,12 @@ class Settings(_Strict):
     f1_threshold: float = Field(0.5, gt=0, lt=1, description="score from which a class counts as present in F1")
 
     # Augmentation
-    spec_augment: SpecAugmentSettings = SpecAugmentSettings()
-    mixup: MixupSettings = MixupSettings()
-    waveform_augment: WaveformAugmentSettings = WaveformAugmentSettings()
+    # Described here: tyro would look for a description in the source of this file, which takes a fifth of `--help`
+    spec_augment: SpecAugmentSettings = Field(SpecAugmentSettings(), description=_first_line(SpecAugmentSettings))
+    mixup: MixupSettings = Field(MixupSettings(), description=_first_line(MixupSettings))
+    waveform_augment: WaveformAugmentSettings = Field(
+        WaveformAugmentSettings(), description=_first_line(WaveformAugmentSettings)
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
