@@ -13,6 +13,9 @@ import pytest
 from helpers.corpora import make_corpus, write_clip
 from helpers.paths import HELPERS, ROOT
 
+# of what is printed into a file or a pipe
+ENCODING = "cp1252"
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="this system is elsewhere itself")
 
 MODULES = ("fcntl", "resource", "termios", "tty", "pty", "pwd", "grp", "syslog", "_posixsubprocess", "readline")
@@ -104,13 +107,19 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (folder / "sitecustomize.py").write_text(shim, encoding="utf-8")
     (folder / "locks_elsewhere.py").write_text(LOCKS, encoding="utf-8")
     path = os.pathsep.join([str(folder), str(ROOT), str(ROOT / "tests")])
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": ENCODING}
 
 
 def run(elsewhere: dict[str, str], folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Python with these arguments, elsewhere."""
     return subprocess.run(
-        [sys.executable, *command], env=elsewhere, cwd=folder, capture_output=True, text=True, timeout=300
+        [sys.executable, *command],
+        env=elsewhere,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        encoding=ENCODING,
+        timeout=300,
     )
 
 
@@ -148,13 +157,14 @@ def test_help(elsewhere: dict[str, str], tmp_path: Path, command: tuple[str, ...
 
 def test_a_corpus_is_prepared_and_surveyed(elsewhere: dict[str, str], tmp_path: Path) -> None:
     make_corpus(tmp_path / "birds", clips_per_class=4)
-    write_clip(tmp_path / "birds/robin/\u9ce5.wav", 1000.0, 0.5, seed=1)
+    write_clip(tmp_path / "birds/\u9ce5/\u9ce5.wav", 1000.0, 0.5, seed=1)
     for _ in range(2):  # the second time there is nothing to do
         done = run(elsewhere, tmp_path, "-m", "aer", "prepare", "birds", "--out", "made", "--workers", "1")
         assert (done.returncode, done.stderr) == (0, "")
     assert len(list((tmp_path / "made/resampled_train_audio").rglob("*.wav"))) == 9
     done = run(elsewhere, tmp_path, "-m", "aer", "corpus", "made", "--details", "clips.csv", "--workers", "2")
     assert (done.returncode, done.stderr) == (0, "")
+    assert "\n\\u9ce5 " in done.stdout
     assert len((tmp_path / "clips.csv").read_text(encoding="utf-8").splitlines()) == 10
 
 

@@ -6,11 +6,13 @@ have, so that it imports and works everywhere.
 
 import contextlib
 import importlib
+import io
 import multiprocessing
 import os
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -90,3 +92,12 @@ def path_for_c(path: Path) -> str | bytes:
 def shell_command(argv: Sequence[str]) -> str:
     """Return the command line that starts the program `argv`, quoted for the system's shell."""
     return subprocess.list2cmdline(argv) if os.name == "nt" else shlex.join(argv)
+
+
+def escape_what_stdout_lacks() -> None:
+    """Let stdout print what its encoding lacks as escapes, as stderr does, instead of failing.
+
+    On Windows the encoding of a file or a pipe is a code page of some 200 characters.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
