@@ -11,6 +11,7 @@ purpose, a line each: `old -> new`. The exit status is 1 where anything else dif
 
 import argparse
 import difflib
+import json
 import os
 import re
 import shutil
@@ -18,18 +19,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import soundfile
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # as the tests do: the scripts are no package
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]  # as the tests do: the scripts are no package
 
-from helpers.corpora import FORMATS, SMALL, make_corpus, write_clip  # noqa: E402
+from helpers.corpora import SMALL  # noqa: E402
 from helpers.same import difference, tensorboard_rows  # noqa: E402
+from same_behaviour_cases import BAD_COMMANDS, BAD_TRAINING, PREDICT, TRAIN, WORK, make_inputs  # noqa: E402
 
 from aer.errors import InputError  # noqa: E402
 from aer.training import checkpoint_file  # noqa: E402
@@ -39,65 +39,27 @@ OUTPUT = "output"
 EXCERPT_LINES = 8
 # figures of the machine, not of the work: seconds of an epoch, speeds
 TIMES = re.compile(r"\b[\d.,]+(?= s(?:  best so far)?$| times real time| (?:clips|recordings|files)/s)", re.MULTILINE)
-TRAIN = {
-    "panns": f"code/train_panns.py {SMALL} --corpus corpus --run-dir runs/panns --workers 0 --checkpoint-every-steps 1",
-    "resnest": f"code/train_resnest.py {SMALL} --corpus corpus --run-dir runs/resnest --workers 2 --image-height 32 "
-    "--mixup.on waveform --loss-func Focal",
-}
-PREDICT = (
-    "-m aer predict runs/panns/best.aer field --out predicted/panns --threshold 0.4 --batch-size 1 --workers 1 "
-    "--format csv parquet raven audacity json"
-)
-PREDICT_BOTH = (
-    "-m aer predict runs/panns/best.aer runs/resnest/best.aer field --out predicted/both --threshold 0.3 "
-    "--overlap 0.32 --events windows --embeddings --segments predicted/clips --top-n 2"
-)
-WORK = (
-    *TRAIN.values(),
-    TRAIN["resnest"],  # again: there is nothing to do
-    "-m aer prepare raw/raw_train_audio --workers 2",
-    "-m aer prepare raw/raw_train_audio --workers 2",
-    "-m aer prepare corpus --out cut --format flac --segment 0.4 --trim-silence 30 --sample-rate 16000",
-    "-m aer corpus raw --details corpus.csv --workers 2",
-    "-m aer corpus corpus --quick --n-folds 3",
-    "-m aer summary runs/panns/best.aer",
-    PREDICT,
-    PREDICT_BOTH,
-    "-m aer evaluate runs/resnest/best.aer corpus --out evaluated --draws 50",
-)
-# what each command refuses, as the tests of messages have it
-BAD_TRAINING = (
-    "--batch-size -2", "--bach-size 3", "--batch-size x", "--loss-func nothing", "--optimizer-params {", "--fold 7",
-    "--config nowhere.py", "--config bad/config.py", "--corpus nowhere", "--corpus bad/empty", "--corpus bad/one",
-    "--csv bad/missing.csv", "--csv bad/several.csv --loss-func CrossEntropy", "--csv bad/columns.csv",
-    "--csv bad/short.csv", "--csv bad/utf16.csv", "--csv nowhere.csv", "--batch-size 13", "--optimizer Adamm",
-    "--scheduler StepLRR", "--n-folds 30", "--mixed-precision fp16", "--device cuda",
-    "--run-dir corpus/robin/robin_0.wav", "--run-dir bad", "--run-dir runs/panns --learning-rate 0.5",
-    "--run-dir runs/panns --seed 5", "--pretrained-panns bad/text.pth", "--initial-weights bad/text.pth",
-    "--initial-weights nowhere.pth", "--group-by author", "--validation-groups theo", "--mel.f-max-hz 9000",
-    "--clip-duration-s 0.01",
-)  # fmt: skip
-BAD_COMMANDS = (
-    "", "nothing", "prepare", "prepare nowhere", "prepare bad", "prepare raw --sample-rate 0",
-    "prepare raw --segment nan", "prepare raw --format mp3", "prepare raw --sample-rate 16000",
-    "prepare corpus --out raw", "prepare raw --csv nowhere.csv", "prepare bad/broken --out broken", "corpus nowhere",
-    "corpus corpus --n-folds 1", "corpus corpus --plot picture.txt", "corpus corpus --csv bad/short.csv",
-    "corpus corpus --group-by author", "corpus corpus --workers 0", "sample corpus", "summary nowhere.aer",
-    "summary bad/text.aer", "summary bad/cut.aer", "summary corpus", "crossval", "crossval other",
-    "crossval panns --batch-size x", "predict field", "predict runs/panns/best.aer",
-    "predict runs/panns/best.aer nowhere", "predict bad/text.aer field", "predict bad/cut.aer field",
-    "predict runs/panns/best.aer bad/empty", "predict runs/panns/best.aer field --threshold 0.5 --precision 0.9",
-    "predict runs/panns/best.aer field --hysteresis 1.5", "predict runs/panns/best.aer field --batch-size 0",
-    "predict runs/panns/best.aer field --window 1e300", "predict runs/panns/best.aer field --overlap nan",
-    "predict runs/panns/best.aer field --format kaggle",
-    "predict runs/panns/best.aer field --format raven --format csv",
-    "predict runs/panns/best.aer field --segments field", "predict runs/panns/best.aer field --out bad",
-    "predict runs/panns/best.aer field --format xml", "predict runs/resnest/best.aer field --events frames",
-    "predict runs/panns/best.aer field --device cuda",
-    "predict runs/panns/best.aer field --format kaggle --test-csv bad/short.csv", "evaluate runs/panns/best.aer",
-    "evaluate runs/panns/best.aer nowhere", "evaluate runs/panns/best.aer corpus --csv bad/columns.csv",
-    "evaluate bad/text.aer corpus", "evaluate runs/panns/best.aer corpus --draws 0",
-)  # fmt: skip
+# takes `[file for output, arguments]` as lines of JSON; forks with the packages that take long to import already there
+FORKS = """
+import json, os, runpy, sys
+import catalyst.dl, pydantic, sklearn.metrics, soundfile, torch, tyro
+
+for line in sys.stdin.read().splitlines():
+    path, arguments = json.loads(line)
+    if os.fork() == 0:
+        for number, kind in enumerate((os.devnull, path + ".stdout", path + ".stderr")):
+            os.dup2(os.open(kind, os.O_RDWR | os.O_CREAT), number)
+        sys.stdin = open(0)
+        is_module = arguments[0] == "-m"
+        sys.argv = arguments[is_module:]
+        if is_module:
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        break
+    with open(path + ".status", "w") as file:
+        file.write(str(os.waitstatus_to_exitcode(os.wait()[1])))
+"""
 
 
 @dataclass(frozen=True)
@@ -113,64 +75,35 @@ class Checkout:
             (here / name).unlink(missing_ok=True)
             (here / name).symlink_to(target)
 
-    def start(self, arguments: str, here: Path) -> "subprocess.Popen[str]":
-        """Python with these arguments in `here`; its aer is the one of the checkout."""
+    def start(self, here: Path, *arguments: str, **more: Any) -> "subprocess.Popen[str]":
+        """Python with these arguments in `here`; its aer is the one of the checkout. `more`: for subprocess.Popen."""
         self.enter(here)
         environment = {**os.environ, "PYTHONPATH": str(here / "code"), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-        return subprocess.Popen(
-            [str(here / "env/bin" / self.python.name), *arguments.split()],
-            cwd=here,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        command = [str(here / "env/bin" / self.python.name), *arguments]
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+        return subprocess.Popen(command, cwd=here, env=environment, text=True, **streams)
 
     def run(self, arguments: str, here: Path) -> None:
-        """Run it to its end; its exit status and what it prints go into a file of `here`/output."""
-        process = self.start(arguments, here)
+        """Run it to its end; its exit status and what it prints go into files of `here`/output."""
+        process = self.start(here, *arguments.split())
         stdout, stderr = process.communicate(timeout=TIMEOUT_S)
-        number = len(list((here / OUTPUT).iterdir()))
-        name = f"{number:03} {re.sub(r'[^a-zA-Z0-9.-]+', '_', arguments.replace(SMALL, ''))[:80]}.txt"
-        text = f"exit status {process.returncode}\n{stdout}--- stderr\n{stderr}"
-        (here / OUTPUT / name).write_text(text, encoding="utf-8")
+        path = output(here, arguments)
+        for kind, text in (("stdout", stdout), ("stderr", stderr), ("status", str(process.returncode))):
+            Path(f"{path}.{kind}").write_text(text, encoding="utf-8")
+
+    def run_all(self, lines: Sequence[str], here: Path) -> None:
+        """Run many command lines as `run` does, in forks of one process that has imported torch."""
+        process = self.start(here, "-c", FORKS, stdin=subprocess.PIPE)
+        jobs = [json.dumps([str(output(here, line, number)), line.split()]) for number, line in enumerate(lines)]
+        _, stderr = process.communicate("\n".join(jobs), timeout=TIMEOUT_S)
+        if process.returncode:
+            raise SystemExit(stderr)
 
 
-def make_inputs(folder: Path) -> None:
-    """Corpora, recordings and files that are wrong; copies of them keep their times, which `aer prepare` looks at."""
-    (folder / OUTPUT).mkdir(parents=True)
-    make_corpus(folder / "corpus")
-    raw = make_corpus(folder / "raw/raw_train_audio", clips_per_class=5)
-    (raw / "robin/broken.wav").write_bytes(b"RIFF and nothing else")
-    (raw / "wren/empty.mp3").write_bytes(b"")
-    rows = [f"{path.parent.name},{path.name},XC{i}" for i, path in enumerate(sorted(raw.rglob("*.*")))]
-    (folder / "raw/train.csv").write_text("\n".join(["ebird_code,filename,xc_id", *rows, ""]))
-    for i in range(8):
-        write_clip(folder / f"field/site_{i % 2}/{i}.{FORMATS[i % 4]}", 1000.0 + 500 * i, 1.0 + i, seed=i)
-    soundfile.write(folder / "field/silent.wav", np.zeros(8000), 16000)
-    (folder / "field/broken.flac").write_bytes(b"fLaC and nothing else")
-    make_bad(folder / "bad", folder / "corpus")
-
-
-def make_bad(bad: Path, corpus: Path) -> None:
-    """Files and folders for the command lines that are refused."""
-    for name in ("empty/owl", "broken/robin"):
-        (bad / name).mkdir(parents=True)
-    shutil.copytree(corpus / "robin", bad / "one/robin")
-    (bad / "broken/robin/a.wav").write_bytes(b"")
-    clips = [f"corpus/{name}/{name}_{i}.wav,{name}" for name in ("robin", "wren") for i in (0, 4, 8)]
-    tables = {
-        "missing": ["path,labels", *clips, "corpus/gone.wav,wren"],
-        "several": ["path,labels", "corpus/robin/robin_1.flac,robin;wren", *clips],
-        "columns": ["path,class", *clips],
-        "short": ["path,labels", *clips, "corpus/robin/robin_1.flac"],
-    }
-    for name, lines in tables.items():
-        (bad / f"{name}.csv").write_text("\n".join([*lines, ""]))
-    (bad / "utf16.csv").write_text("path,labels\n", encoding="utf-16")
-    (bad / "config.py").write_text("panns = 3\n")
-    for name in ("text.pth", "text.aer"):
-        (bad / name).write_text("these are no weights")
+def output(here: Path, arguments: str, more: int = 0) -> Path:
+    """Where the output of the next command goes, or of the one that comes `more` after it."""
+    number = len(list((here / OUTPUT).glob("*.status"))) + more
+    return here / OUTPUT / f"{number:03} {re.sub(r'[^a-zA-Z0-9.-]+', '_', arguments.replace(SMALL, ''))[:80]}"
 
 
 def do_all(checkout: Checkout, inputs: Path, here: Path) -> None:
@@ -180,10 +113,8 @@ def do_all(checkout: Checkout, inputs: Path, here: Path) -> None:
         checkout.run(arguments, here)
     bundle = (here / "runs/panns/best.aer").read_bytes()
     (here / "bad/cut.aer").write_bytes(bundle[: len(bundle) // 2])
-    for options in BAD_TRAINING:
-        checkout.run(f"code/train_panns.py {SMALL} --corpus corpus --run-dir out {options}", here)
-    for options in BAD_COMMANDS:
-        checkout.run(f"-m aer {options}", here)
+    refused = [f"code/train_panns.py {SMALL} --corpus corpus --run-dir out {options}" for options in BAD_TRAINING]
+    checkout.run_all([*refused, *(f"-m aer {options}" for options in BAD_COMMANDS)], here)
 
 
 def within_second_epoch(here: Path) -> bool:
@@ -202,7 +133,7 @@ def some_recordings_done(here: Path) -> bool:
 
 def begin_and_kill(checkout: Checkout, arguments: str, here: Path, ripe: Callable[[Path], bool]) -> None:
     """Start it and end it with SIGKILL as soon as `ripe`; SystemExit where it was faster."""
-    process = checkout.start(arguments, here)
+    process = checkout.start(here, *arguments.split())
     while not ripe(here):
         if process.poll() is not None:
             raise SystemExit(f"it ended before it could be killed: {arguments}\n{process.communicate()[1]}")
@@ -283,6 +214,7 @@ def main() -> None:
         work = (chosen.work or Path(temporary)).resolve()
         inputs, here = work / "inputs", work / "here"
         make_inputs(inputs)
+        (inputs / OUTPUT).mkdir()
         for name, checkout in (("before", before), ("after", after)):
             do_all(checkout, inputs, here)
             here.rename(work / name)
