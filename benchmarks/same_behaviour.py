@@ -95,7 +95,7 @@ class Checkout:
         """Run many command lines as `run` does, in forks of one process that has imported torch."""
         process = self.start(here, "-c", FORKS, stdin=subprocess.PIPE)
         jobs = [json.dumps([str(output(here, line, number)), line.split()]) for number, line in enumerate(lines)]
-        _, stderr = process.communicate("\n".join(jobs), timeout=TIMEOUT_S)
+        _, stderr = process.communicate("\n".join(jobs), timeout=TIMEOUT_S * len(lines))
         if process.returncode:
             raise SystemExit(stderr)
 
