@@ -37,8 +37,10 @@ from aer.training import checkpoint_file  # noqa: E402
 TIMEOUT_S = 600
 OUTPUT = "output"
 EXCERPT_LINES = 8
-# figures of the machine, not of the work: seconds of an epoch, speeds
-TIMES = re.compile(r"\b[\d.,]+(?= s(?:  best so far)?$| times real time| (?:clips|recordings|files)/s)", re.MULTILINE)
+# of the moment, not of the work: seconds of an epoch, speeds, times of files in nanoseconds
+TIMES = re.compile(
+    r"\b[\d.,]+(?= s(?:  best so far)?$| times real time| (?:clips|recordings|files)/s)|\b\d{19}\b", re.MULTILINE
+)
 # takes `[file for output, arguments]` as lines of JSON; forks with the packages that take long to import already there
 FORKS = """
 import json, os, runpy, sys
