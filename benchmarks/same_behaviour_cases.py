@@ -13,7 +13,7 @@ TRAIN = {
     "--mixup.on waveform --loss-func Focal",
 }
 PREDICT = (
-    "-m aer predict runs/panns/best.aer field --out predicted/panns --threshold 0.4 --batch-size 1 --workers 1 "
+    "-m aer predict runs/panns/best.aer field --out predicted/panns --threshold 0.1 --batch-size 1 --workers 1 "
     "--format csv parquet raven audacity json"
 )
 PREDICT_BOTH = (
