@@ -49,7 +49,7 @@ def prepare(
     from aer.corpus.preparation.prepare import find_places
     from aer.corpus.preparation.prepare import prepare as prepare_corpus
     from aer.corpus.preparation.report import summary
-    from aer.utils.parallel import cores
+    from aer.utils.systems import cores
 
     for option, value in {
         "sample-rate": sample_rate,
@@ -94,7 +94,7 @@ def corpus(
     from aer.corpus.survey import survey
     from aer.corpus.survey_report import describe, write_details, write_plot
     from aer.settings import MAX_SEED
-    from aer.utils.parallel import cores
+    from aer.utils.systems import cores
 
     for option, value, least in (("n-folds", n_folds, 2), ("fold-seed", fold_seed, 0), ("workers", workers, 1)):
         if value is not None and not least <= value <= MAX_SEED:

@@ -14,11 +14,13 @@ from pathlib import Path
 
 from aer.errors import AerError, InputError, StoppedError, stopped_status
 from aer.utils.signals import sigterm_as_interrupt
+from aer.utils.systems import escape_what_stdout_lacks
 from aer.utils.text import printable
 
 
 def run_command(work: Callable[[], None]) -> int:
     """Does the work and returns the exit status: 0, or that of the `AerError`, told in one line on stderr."""
+    escape_what_stdout_lacks()
     try:
         with sigterm_as_interrupt():
             work()

@@ -79,7 +79,7 @@ def predict(
     from aer.inference.recordings import find_recordings
     from aer.outputs import segments as cuts
     from aer.outputs import stale, write
-    from aer.utils.parallel import cores
+    from aer.utils.systems import cores
 
     write.check(format, test_csv, embeddings)
     rules = EventRules(hysteresis, merge_gap, min_duration)
@@ -155,7 +155,7 @@ def evaluate(
     from aer.evaluation.report import report
     from aer.inference.events import EventRules
     from aer.inference.plan import Options, prepare
-    from aer.utils.parallel import cores
+    from aer.utils.systems import cores
 
     if work.events_csv(place, csv) is None:  # labels of whole recordings have no times
         if iou is not None or collar is not None:

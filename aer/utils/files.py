@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from aer.errors import AerError
+from aer.utils.systems import flush_folder
 
 Kind = TypeVar("Kind", bound=BaseException)
 
@@ -75,14 +76,3 @@ def _copy(source: Path, file: IO[bytes]) -> None:
     with source.open("rb") as opened:
         while block := opened.read(1 << 24):
             file.write(block)
-
-
-def flush_folder(folder: Path) -> None:
-    """Makes a rename in the folder outlast a power cut, on systems where a folder can be opened."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

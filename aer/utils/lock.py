@@ -8,16 +8,15 @@ import contextlib
 import errno
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from aer.errors import InputError
+from aer.utils.systems import lock_file
 
 NAME = ".lock"
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # what systems say of a lock that another process has
-_FAR = 1 << 30  # Windows lets nobody read locked bytes: the one that is locked lies far behind the text
 
 
 @contextlib.contextmanager
@@ -41,7 +40,7 @@ def held(folder: Path, option: str = "--run-dir") -> Iterator[None]:
 
 def _take(file: IO[str], folder: Path, option: str) -> None:
     try:
-        _lock(file)
+        lock_file(file)
     except OSError as error:
         if error.errno in _HELD:
             file.seek(0)
@@ -57,18 +56,3 @@ def _write(file: IO[str], text: str) -> None:
     file.truncate(0)
     file.write(text)
     file.flush()
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: IO[str]) -> None:
-        file.seek(_FAR)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(file: IO[str]) -> None:
-        # not flock: the worker processes that read audio would inherit it, and outlive a killed run by some seconds
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

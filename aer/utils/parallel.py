@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from aer.errors import AudioError
 from aer.utils.signals import interrupts_wait
+from aer.utils.systems import MAX_WORKERS, interrupts_blocked, start_method
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -25,11 +25,6 @@ CHUNK_FILES = 32
 # a killed run's semaphores are removed by multiprocessing's tracker; that it does so need not be told
 TRACKER_QUIET = "ignore:resource_tracker:UserWarning"
 CRASHED = "the process that read it died (a decoder that crashed on it, or too little memory)"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_files(
@@ -73,7 +68,7 @@ def _map_chunks(
 ) -> Iterator[tuple[Item, Result | AudioError]]:
     """Takes chunks from `todo` until it is empty or a worker dies; `suspects` then gets what was being worked on."""
     running: dict[Future[list[Result | AudioError]], list[Item]] = {}
-    with _pool(min(workers, len(todo)), _module_of(work)) as pool:
+    with _pool(min(workers, len(todo), MAX_WORKERS), _module_of(work)) as pool:
         try:
             while todo or running:
                 while todo and len(running) < 2 * workers:
@@ -106,8 +101,7 @@ def _pool(workers: int, module: str) -> Iterator[ProcessPoolExecutor]:
     """Worker processes that end when this block or this process does."""
     with interrupts_wait():
         start_early(module)
-        # Not fork, which copies locks that other threads (tqdm's, OpenBLAS's) may hold.
-        context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+        context = multiprocessing.get_context(start_method())
         reader, writer = context.Pipe(duplex=False)
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(reader,))
     try:
@@ -123,21 +117,21 @@ def start_early(module: str) -> None:
 
     With Ctrl-C blocked in it from the start, and so in the workers.
     """
-    if not hasattr(os, "fork"):
+    if start_method() != "forkserver":
         return
     with interrupts_wait():
         _start_server(module)
 
 
 def _start_server(module: str) -> None:
+    # which not every system has
+    from multiprocessing import forkserver, resource_tracker
+
     with _environment(PYTHONWARNINGS=",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), TRACKER_QUIET]))):
         resource_tracker.ensure_running()
     multiprocessing.set_forkserver_preload([module])
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with interrupts_blocked():
         forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

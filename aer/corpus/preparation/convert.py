@@ -17,6 +17,7 @@ from aer.audio.info import Waveform, audio_error
 from aer.audio.io import open_stream, resampled
 from aer.audio.pcm import quantise
 from aer.errors import AerError
+from aer.utils.systems import path_for_c
 from aer.utils.text import printable
 
 WAV_BYTES = 0xFFFF_FFFF - 1024  # what a WAV header can count
@@ -189,7 +190,7 @@ def _finish(part: _Part) -> None:
     """
     part.file.close()
     try:
-        with soundfile.SoundFile(os.fsencode(part.path)) as file:
+        with soundfile.SoundFile(path_for_c(part.path)) as file:
             file.seek(part.n_samples - 1)
             is_whole = file.frames == part.n_samples and len(file.read(1)) == 1
     except soundfile.LibsndfileError:
@@ -203,7 +204,7 @@ def _begin(job: Job, target: Target, first: int) -> _Part:
     name = f"{job.stem}{offset}.{target.format}"
     # a short name: the clip's own may be as long as the file system allows
     path = job.folder / f"{PART_PREFIX}{zlib.crc32(name.encode()):08x}-{os.getpid()}{PART_SUFFIX}"
-    file = _ClipFile(os.fsencode(path), "w", target.sample_rate, 1, "PCM_16", format=target.format.upper())
+    file = _ClipFile(path_for_c(path), "w", target.sample_rate, 1, "PCM_16", format=target.format.upper())
     return _Part(path, file, name, first)
 
 
