@@ -44,12 +44,29 @@ def _say_stopped(how_to_go_on: str) -> None:
     print(f"{chr(10) if sys.stderr.isatty() else ''}stopped; {how_to_go_on}", file=sys.stderr)
 
 
-def check_range(options: dict[str, float | None], least: float, most: float) -> None:
-    """Raises InputError for an option whose value is not a number from `least` to `most`; None is one not given."""
+def check_range(options: Mapping[str, float | None], least: float, most: float = math.inf) -> None:
+    """Raise InputError for an option whose value is not a number from `least` to `most`; None is one not given."""
     for option, value in options.items():
         if value is not None and not (least <= value <= most and math.isfinite(value)):
-            upper = f" to {most:g}" if math.isfinite(most) else " or more"
-            raise InputError(f"{option} must be {least:g}{upper}, it is {value:g}")
+            upper = f" to {_plain(most)}" if math.isfinite(most) else " or more"
+            raise InputError(f"{option} must be {_plain(least)}{upper}, it is {_plain(value)}")
+
+
+def check_above_zero(options: Mapping[str, float | None]) -> None:
+    """Raise InputError for an option whose value is not a finite number above 0; None is one not given."""
+    for option, value in options.items():
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{option} must be above 0, it is {_plain(value)}")
+
+
+def check_workers(workers: int | None) -> None:
+    """Raise InputError for a number of processes or threads below 1; None stands for one per core."""
+    check_range({"--workers": workers}, 1)
+
+
+def _plain(value: float) -> str:
+    """Return a number for people: a seed or a sample rate with all its digits."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 @contextlib.contextmanager

@@ -23,16 +23,16 @@ import torch
 from helpers.bundles import METRICS, small, some_thresholds
 from helpers.event_oracle import all_at_once
 from helpers.paths import HELPERS, ROOT
-from helpers.tiny_predict import CLASSES, HOP, RATE, WINDOW_S, tiny_bundle, tiny_work
-from tqdm import tqdm
+from helpers.tiny_predict import CLASSES, HOP, RATE, WINDOW_S, tiny_bundle, tiny_plan
 
 from aer.cli import recognition
+from aer.cli.options import Machine
 from aer.corpus.discovery import Recording as CorpusRecording
 from aer.errors import AerError, InputError
-from aer.inference import plan, predict, result_store
+from aer.inference import predict, result_store
 from aer.inference.events import EventRules
 from aer.inference.pipeline import recognise
-from aer.inference.plan import Options, Work, assemble
+from aer.inference.plan import Options, Plan, load_plan, make_plan
 from aer.inference.recogniser import Recogniser
 from aer.inference.recordings import find_recordings
 from aer.inference.results import FileResult
@@ -66,9 +66,11 @@ def recordings_of(folder: Path) -> list[result_store.Recording]:
     return find_recordings([folder])
 
 
-def go(recordings: list[result_store.Recording], work: Work, batch_size: int = 4, threads: int = 2) -> list[FileResult]:
-    with tqdm(total=sum(recording.size_bytes for recording in recordings), disable=True) as bar:
-        done = list(recognise(recordings, work, batch_size, threads, bar))
+def go(recordings: list[result_store.Recording], plan: Plan, batch_size: int = 4, threads: int = 2) -> list[FileResult]:
+    advances: list[float] = []
+    done = list(recognise(recordings, plan, batch_size, threads, advances.append))
+    assert all(n_bytes > 0 for n_bytes in advances)
+    assert len(advances) == sum(len(result.starts_s) for _, result in done)
     assert [recording for recording, _ in done] == recordings
     return [result for _, result in done]
 
@@ -129,7 +131,7 @@ def by_brute_force(path: Path, overlap_s: float, rules: EventRules) -> tuple[lis
 def test_scores_and_events_are_those_of_brute_force(folder: Path, overlap_s: float) -> None:
     rules = EventRules(hysteresis=0.6, merge_gap_s=0.07, min_duration_s=0.05)
     recordings = recordings_of(folder)
-    results = go(recordings, tiny_work(overlap_s=overlap_s, rules=rules))
+    results = go(recordings, tiny_plan(overlap_s=overlap_s, rules=rules))
     assert len(results) == len(recordings) == 11
     assert sum(len(result.events) for result in results) > 30
     for result in results:
@@ -146,7 +148,7 @@ def test_scores_and_events_are_those_of_brute_force(folder: Path, overlap_s: flo
 
 def test_events_by_windows(folder: Path) -> None:
     n_events = 0
-    for result in go(recordings_of(folder), tiny_work(events="windows", overlap_s=0.25)):
+    for result in go(recordings_of(folder), tiny_plan(events="windows", overlap_s=0.25)):
         expected = [
             (max(start, 0), min(start + WINDOW_S, result.duration_s), name, pytest.approx(score))
             for start, row in zip(result.starts_s, result.scores, strict=True)
@@ -159,12 +161,12 @@ def test_events_by_windows(folder: Path) -> None:
 
 
 def test_nothing_depends_on_batches_and_threads(folder: Path) -> None:
-    recordings, work = recordings_of(folder), tiny_work(embeddings=True)
-    first = go(recordings, work, batch_size=1, threads=1)
+    recordings, plan = recordings_of(folder), tiny_plan(embeddings=True)
+    first = go(recordings, plan, batch_size=1, threads=1)
     for batch_size, threads in ((3, 1), (5, 4), (64, 20)):
-        others = go(recordings, work, batch_size, threads)
+        others = go(recordings, plan, batch_size, threads)
         assert all(same(one, other) for one, other in zip(first, others, strict=True))
-    alone = [result for recording in recordings for result in go([recording], work)]
+    alone = [result for recording in recordings for result in go([recording], plan)]
     assert all(same(one, other) for one, other in zip(first, alone, strict=True))
 
 
@@ -184,7 +186,7 @@ def test_bad_recordings_are_named_and_the_rest_goes_on(folder: Path) -> None:
     (folder / "i_link.wav").symlink_to(folder / "nowhere.wav")
     recordings = recordings_of(folder)
     (folder / "g_vanished.wav").unlink()
-    results = {result.name: result for result in go(recordings, tiny_work())}
+    results = {result.name: result for result in go(recordings, tiny_plan())}
     assert len(results) == len(recordings) == 11 + 9
     expected = {
         "a_text.wav": ("failed", "not audio"),
@@ -209,9 +211,9 @@ def test_bad_recordings_are_named_and_the_rest_goes_on(folder: Path) -> None:
     assert [result.status for result in others] == ["ok"] * 11
 
 
-def told(recogniser: Recogniser, **options: Any) -> tuple[Work, str]:
-    work, lines = assemble(recogniser, Options(**options))
-    return work, "\n".join(lines)
+def told(recogniser: Recogniser, **options: Any) -> tuple[Plan, str]:
+    plan, lines = make_plan(recogniser, Options(**options))
+    return plan, "\n".join(lines)
 
 
 def known(best_f1: float, *curve: tuple[float, float, float]) -> dict[str, Any]:
@@ -226,12 +228,12 @@ def test_thresholds() -> None:
     recogniser = Recogniser([one], None, "cpu")
     assert told(recogniser)[0].thresholds.tolist() == [0.1, 0.5]
     assert "threshold of quiet: 0.5 (only 2 of 5)" in told(recogniser)[1]
-    work, lines = told(recogniser, events="windows", precision=0.8)
-    assert work.thresholds.tolist() == [0.6, np.inf]
+    plan, lines = told(recogniser, events="windows", precision=0.8)
+    assert plan.thresholds.tolist() == [0.6, np.inf]
     assert "threshold of quiet: none, never reported (only 2 of 5)" in lines
     assert "loud" in told(recogniser, events="windows", precision=0.95)[1]
-    work, lines = told(recogniser, threshold=0.7)
-    assert work.thresholds.tolist() == [0.7, 0.7]
+    plan, lines = told(recogniser, threshold=0.7)
+    assert plan.thresholds.tolist() == [0.7, 0.7]
     assert "threshold of" not in lines
     assert recogniser.probabilities("window", 0, np.array([0.25, 0.5])) == pytest.approx([0.25, 0.5])
     assert recogniser.probabilities("window", 1, np.array([0.25, 0.5])) == [None, None]
@@ -242,30 +244,30 @@ def test_thresholds() -> None:
 
 def test_several_models_are_averaged(folder: Path) -> None:
     recordings = recordings_of(folder)
-    quiet, loud = (tiny_work(tiny_bundle(gain=gain), embeddings=True) for gain in (0.5, 1.0))
-    both = tiny_work(*(tiny_bundle(gain=gain) for gain in (0.5, 1.0)), embeddings=True)
-    for one, other, mean in zip(*(go(recordings, work) for work in (quiet, loud, both)), strict=True):
+    quiet, loud = (tiny_plan(tiny_bundle(gain=gain), embeddings=True) for gain in (0.5, 1.0))
+    both = tiny_plan(*(tiny_bundle(gain=gain) for gain in (0.5, 1.0)), embeddings=True)
+    for one, other, mean in zip(*(go(recordings, plan) for plan in (quiet, loud, both)), strict=True):
         np.testing.assert_allclose(mean.scores, (one.scores + other.scores) / 2, atol=1e-6)
         assert mean.embeddings is not None
         assert mean.embeddings.shape == (len(mean.scores), 8)
     with pytest.raises(InputError, match=r"other classes \(owl, quiet\): they can't be averaged"):
-        tiny_work(tiny_bundle(), tiny_bundle(classes=("loud", "owl")))
+        tiny_plan(tiny_bundle(), tiny_bundle(classes=("loud", "owl")))
     slower = tiny_bundle()
     slower = dataclasses.replace(slower, settings=slower.settings.model_copy(update={"sample_rate": 32000}))
     with pytest.raises(InputError, match="other sample rates"):
-        tiny_work(tiny_bundle(), slower)
+        tiny_plan(tiny_bundle(), slower)
 
 
 def test_options_that_do_not_fit() -> None:
     with pytest.raises(InputError, match="--overlap 1 must be less than the window of 1 s"):
-        tiny_work(overlap_s=1.0)
+        tiny_plan(overlap_s=1.0)
     with pytest.raises(InputError, match=r"--window 0.1: tiny.aer can't take it: .* 32 mel bins and frames"):
-        tiny_work(window_s=0.1)
+        tiny_plan(window_s=0.1)
     with_windows = tiny_bundle()
     with_windows = dataclasses.replace(with_windows, thresholds={**with_windows.thresholds, "frame": None})
     with pytest.raises(InputError, match="--events frames: these models have no frames"):
-        tiny_work(with_windows, events="frames")
-    assert not tiny_work(with_windows).by_frames
+        tiny_plan(with_windows, events="frames")
+    assert not tiny_plan(with_windows).by_frames
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="--device cuda"):
             Recogniser([tiny_bundle()], None, "cuda")
@@ -321,7 +323,7 @@ def test_links_and_closed_folders(folder: Path, tmp_path_factory: pytest.TempPat
         (shared / "closed").chmod(0o755)
         shutil.rmtree(shared)
     (result,) = go(
-        [result_store.Recording(shared / "closed", "closed", 0, 0, "a folder that can't be looked into")], tiny_work()
+        [result_store.Recording(shared / "closed", "closed", 0, 0, "a folder that can't be looked into")], tiny_plan()
     )
     assert (result.status, result.reason) == ("failed", "a folder that can't be looked into")
 
@@ -330,14 +332,14 @@ def test_a_site_is_not_taken_for_another(tmp_path: Path) -> None:
     """Recorders on one schedule give files of the same name, size and time; and a folder may be moved."""
     for site, seed in (("a", 1), ("b", 2)):
         os.utime(write(tmp_path / site / "20240501_050000.wav", 2.0, seed), (1e9, 1e9))
-    work, out = tiny_work(), tmp_path / "out"
-    predict.predict(find_recordings([tmp_path / "a"]), work, out, 4, 2)
-    results, done = predict.predict(find_recordings([tmp_path / "b"]), work, out, 4, 2)
-    (expected,) = go(find_recordings([tmp_path / "b"]), work)
+    plan, out = tiny_plan(), tmp_path / "out"
+    predict.predict(find_recordings([tmp_path / "a"]), plan, out, 4, 2)
+    results, done = predict.predict(find_recordings([tmp_path / "b"]), plan, out, 4, 2)
+    (expected,) = go(find_recordings([tmp_path / "b"]), plan)
     assert same(*results, expected)
     assert done.n_recordings == 1
     (tmp_path / "b").rename(tmp_path / "c")
-    (moved,), _ = predict.predict(find_recordings([tmp_path / "c"]), work, out, 4, 2)
+    (moved,), _ = predict.predict(find_recordings([tmp_path / "c"]), plan, out, 4, 2)
     assert moved.path == str(tmp_path / "c/20240501_050000.wav")
 
 
@@ -345,36 +347,36 @@ def test_a_second_call_does_what_is_not_done(folder: Path) -> None:
     out, recordings = folder / "out", recordings_of(folder)
     (folder / "broken.wav").write_text("no audio")
     recordings = recordings_of(folder)
-    work = tiny_work(embeddings=True)
+    plan = tiny_plan(embeddings=True)
 
     def times() -> dict[str, int]:
         return {recording.name: result_store.path_of(out, recording).stat().st_mtime_ns for recording in recordings}
 
-    def again(work: Work) -> set[str]:
+    def again(plan: Plan) -> set[str]:
         before = times()
-        predict.predict(recordings_of(folder), work, out, 4, 2)
+        predict.predict(recordings_of(folder), plan, out, 4, 2)
         return {name for name, time_ns in times().items() if time_ns != before[name]}
 
-    results, done = predict.predict(recordings, work, out, 4, 2)
-    expected = go(recordings, work)
+    results, done = predict.predict(recordings, plan, out, 4, 2)
+    expected = go(recordings, plan)
     assert all(same(one, other) for one, other in zip(results, expected, strict=True))
     assert done.audio_s == pytest.approx(sum(result.duration_s for result in expected))
-    assert again(work) == {"broken.wav"}
+    assert again(plan) == {"broken.wav"}
     write(folder / "site/0.wav", 1.5, 3)
     result_store.path_of(out, recordings[2]).write_bytes(b"cut short by a power cut")
-    assert again(work) == {"broken.wav", "site/0.wav", recordings[2].name}
-    assert again(tiny_work(embeddings=True, threshold=0.6)) == {recording.name for recording in recordings}
-    assert again(tiny_work(tiny_bundle(digest="1" * 64), embeddings=True)) == set(times())
+    assert again(plan) == {"broken.wav", "site/0.wav", recordings[2].name}
+    assert again(tiny_plan(embeddings=True, threshold=0.6)) == {recording.name for recording in recordings}
+    assert again(tiny_plan(tiny_bundle(digest="1" * 64), embeddings=True)) == set(times())
 
 
 def test_nothing_that_can_be_read_is_an_error(tmp_path: Path) -> None:
     for name in ("a.wav", "b.wav"):
         (tmp_path / name).write_text("no audio")
-    results, done = predict.predict(recordings_of(tmp_path), tiny_work(), tmp_path / "out", 4, 2)
+    results, done = predict.predict(recordings_of(tmp_path), tiny_plan(), tmp_path / "out", 4, 2)
     with pytest.raises(AerError, match=r"none of the 2 recordings could be read; the first: .*a\.wav: not audio"):
         predict.summary(results, done, [])
     write(tmp_path / "c.wav", 1.0, 1)
-    results, done = predict.predict(recordings_of(tmp_path), tiny_work(), tmp_path / "out", 4, 2)
+    results, done = predict.predict(recordings_of(tmp_path), tiny_plan(), tmp_path / "out", 4, 2)
     assert "2 recordings could not be read" in predict.summary(results, done, [])
 
 
@@ -407,7 +409,7 @@ def test_ctrl_c_ends_at_once_and_the_same_command_goes_on(tmp_path: Path, long_w
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/parts").glob("*.npz")}
     assert 3 <= len(done) < 30
     assert not list((tmp_path / "out/parts").glob(".*"))
-    results, *_ = predict.predict(recordings_of(tmp_path / "in"), tiny_work(), tmp_path / "out", 16, 2)
+    results, *_ = predict.predict(recordings_of(tmp_path / "in"), tiny_plan(), tmp_path / "out", 16, 2)
     assert [result.status for result in results] == ["ok"] * 30
     assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in done.items())
 
@@ -471,8 +473,8 @@ def test_scores_are_those_of_validation_and_of_the_same_audio_alone(
 ) -> None:
     path, settings, model = real[kind]
     recordings = [recording for recording in recordings_of(folder) if "4.wav" not in recording.name]
-    work, _ = plan.prepare([path], Options(overlap_s=0.0, embeddings=True), "cpu")
-    results = go(recordings, work, batch_size=5)
+    plan, _ = load_plan([path], Options(overlap_s=0.0, embeddings=True), "cpu")
+    results = go(recordings, plan, batch_size=5)
     listed = [
         CorpusRecording(
             recording.path, (), soundfile.info(recording.path).duration, soundfile.info(recording.path).samplerate
@@ -526,7 +528,7 @@ def test_the_command(folder: Path, real: dict[str, tuple[Path, AnySettings, torc
     assert len(events) == sum(files["events"]) > 0
     results = go(
         find_recordings([folder / "site"]),
-        plan.prepare([path], Options(overlap_s=0.32, threshold=0.2), "cpu")[0],
+        load_plan([path], Options(overlap_s=0.32, threshold=0.2), "cpu")[0],
     )
     expected = [[result.name, event.start_s, event.end_s, event.score] for result in results for event in result.events]
     found = events[["file", "start_s", "end_s", "score"]].to_numpy().tolist()
@@ -568,7 +570,9 @@ def test_the_command_tells_what_is_wrong(
         ((path, "nowhere"), {}, "nowhere is not there"),
         ((path, "site"), {"threshold": 0.5, "precision": 0.9}, "--threshold and --precision exclude each other"),
         ((path, "site"), {"hysteresis": 1.5}, "--hysteresis must be 0 to 1, it is 1.5"),
-        ((path, "site"), {"batch_size": 0}, "--batch-size must be 1 to 65536, it is 0"),
+        ((path, "site"), {"machine": Machine(batch_size=0)}, "--batch-size must be 1 to 65536, it is 0"),
+        ((path, "site"), {"machine": Machine(workers=0)}, "--workers must be 1 or more, it is 0"),
+        ((path, "site"), {"top_n": 0}, "--top-n must be 1 or more, it is 0"),
         ((path, "site"), {"window": 1e300}, "--window must be 1e-06 to 86400, it is 1e"),
         ((path, "site"), {"segments": Path("site/0.wav")}, "--segments site/0.wav is no folder"),
         ((path, "site"), {"segments": Path("many")}, "--segments many has something in it"),
@@ -576,7 +580,7 @@ def test_the_command_tells_what_is_wrong(
         ((path, "site"), {"format": ("kaggle",)}, "--test-csv"),
     ):
         with pytest.raises(InputError, match=message):
-            recognition.predict(tuple(map(Path, call)), **options)
+            recognition.predict(recognition.PredictOptions(tuple(map(Path, call)), **options))
     done = aer(
         "predict", path, "site", "--window", "86400", "--batch-size", "65536", cwd=folder
     )  # no machine has 362 TB
