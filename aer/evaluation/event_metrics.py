@@ -47,6 +47,7 @@ class Overlap:
         return f"an overlap of at least {self.iou:g} of the time that either covers"
 
     def pairs(self, known: Array, found: Array) -> Array:
+        """Return which may be a pair by the time they share: bool (R, F)."""
         starts, ends = np.maximum(known[:, None, 0], found[:, 0]), np.minimum(known[:, None, 1], found[:, 1])
         shared = np.maximum(ends - starts, 0)
         union = (known[:, 1] - known[:, 0])[:, None] + (found[:, 1] - found[:, 0]) - shared
@@ -68,7 +69,9 @@ class Collar:
         return f"a start within {self.collar_s:g} s, end within that or {self.length_share:g} of the length"
 
     def pairs(self, known: Array, found: Array) -> Array:
-        apart = np.abs(known[:, None] - found)  # (R, F, 2)
+        """Return which may be a pair by their starts and ends: bool (R, F)."""
+        # (R, F, 2)
+        apart = np.abs(known[:, None] - found)
         for_end = np.maximum(self.collar_s, self.length_share * (known[:, 1] - known[:, 0]))
         matched: Array = (apart[..., 0] <= self.collar_s + ROUNDING_S) & (
             apart[..., 1] <= for_end[:, None] + ROUNDING_S

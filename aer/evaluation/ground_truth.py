@@ -24,7 +24,7 @@ class GroundTruth:
     """The known events of recordings."""
 
     events: dict[str, tuple[Event, ...]]  # by the name that `read_events` or `of_recordings` gave
-    unknown: dict[str, int]  # how many events of each label that is none of the model's classes; not in `events`
+    unknown: dict[str, int]  # how many events of each label that is not a class of the model; not in `events`
 
     @property
     def note(self) -> str:

@@ -17,7 +17,7 @@ from helpers.tiny_predict import RATE, tiny_bundle, tiny_plan
 from aer.errors import AerError
 from aer.inference import predict, result_store
 from aer.inference.plan import Plan
-from aer.inference.recordings import find_recordings
+from aer.inference.recordings import Recording, find_recordings
 
 SCRIPT = HELPERS / "tiny_predict.py"
 
@@ -123,3 +123,18 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
 
     # 20 minutes as float32 are 77 MB
     assert peak_mb(20) < 1.1 * peak_mb(2)
+
+
+def test_processes_of_torchrun_share_all_recordings_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    recordings = [Recording(Path(f"{n}.wav"), f"{n}.wav", size, 0) for n, size in enumerate((3, 9, 1, 7, 5))]
+    assert predict.Processes.of_environment() == predict.Processes(0, 1)
+    assert list(predict.Processes(0, 1).share(recordings)) == recordings
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    second = predict.Processes.of_environment()
+    assert not second.is_main
+    shares = [
+        [recording.size_bytes for recording in process.share(recordings)]
+        for process in (predict.Processes(0, 2), second)
+    ]
+    assert shares == [[9, 5, 1], [7, 3]]
