@@ -15,7 +15,7 @@ import config
 from aer.audio.windows import windows
 from aer.corpus.discovery import Recording as CorpusRecording
 from aer.inference.recordings import Recording
-from aer.inference.window_reader import End, read_windows
+from aer.inference.window_reader import End, WindowSizes, read_windows
 from aer.settings import PannsSettings
 from aer.training.datasets import ValidationWindows
 
@@ -74,7 +74,7 @@ def noise(path: Path, n_samples: int, rate: int, channels: int = 1) -> Path:
 def read(paths: list[Path], threads: int = 2, n_held: int = 8) -> tuple[dict[int, dict[int, object]], list[End]]:
     """{recording: {start: waveform}} of windows without overlap, and how each recording ended."""
     recordings = [Recording(path, path.name, 0, 0) for path in paths]
-    sizes = (RATE, SETTINGS.clip_samples, SETTINGS.clip_samples)
+    sizes = WindowSizes(RATE, SETTINGS.clip_samples, SETTINGS.clip_samples)
     found: dict[int, dict[int, object]] = {i: {} for i in range(len(paths))}
     ends = []
     with read_windows(recordings, sizes, threads, n_held) as stream:
@@ -173,7 +173,7 @@ def test_a_bug_in_a_thread_surfaces(tmp_path: Path) -> None:
 def test_a_reader_that_nobody_listens_to_ends(tmp_path: Path) -> None:
     before = threading.active_count()
     recordings = [Recording(noise(tmp_path / f"{i}.wav", 99_000, RATE), f"{i}.wav", 0, 0) for i in range(3)]
-    with read_windows(recordings, (RATE, 400, 400), threads=3, n_held=4) as stream:
+    with read_windows(recordings, WindowSizes(RATE, 400, 400), threads=3, n_held=4) as stream:
         next(stream)
     gc.collect()
     assert threading.active_count() == before
