@@ -4,19 +4,17 @@ Three layouts: class folders; the Birdcall CSV beside its class folders; a CSV o
 """
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from tqdm import tqdm
 
 from aer.audio.info import SUFFIXES
 from aer.audio.io import probe
 from aer.corpus.csv_paths import check_distinct, check_plain, inside
 from aer.errors import AudioError, InputError
 from aer.utils.csv_files import read_table
+from aer.utils.progress import track
 from aer.utils.text import printable, some
 
 # where class folders stand below a corpus, the first that is there
@@ -236,9 +234,7 @@ def _probe_all(listed: Sequence[_Listed]) -> tuple[list[Recording], list[tuple[P
         return Recording(entry.path, entry.labels, info.duration_s, info.sample_rate, entry.group)
 
     with ThreadPoolExecutor(PROBE_THREADS) as threads:
-        quiet = len(listed) < PROGRESS_FROM or not sys.stderr.isatty()
-        results = list(
-            tqdm(threads.map(read, listed), total=len(listed), desc="reading headers", disable=quiet, leave=False)
-        )
+        is_long = len(listed) >= PROGRESS_FROM
+        results = list(track(threads.map(read, listed), len(listed), "reading headers", shown=is_long))
     recordings = [result for result in results if isinstance(result, Recording)]
     return recordings, [result for result in results if not isinstance(result, Recording)]

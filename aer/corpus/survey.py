@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from aer.audio.info import Waveform
 from aer.audio.io import open_stream
@@ -23,6 +22,7 @@ from aer.corpus.discovery import Corpus, check_classes
 from aer.corpus.folds import assign_folds
 from aer.errors import AudioError, InputError, StoppedError
 from aer.utils.parallel import map_files
+from aer.utils.progress import ProgressBar
 
 FULL_SCALE = 32767 / 32768
 CLIPPED_FROM = 10  # samples
@@ -146,7 +146,7 @@ def _measure_all(corpus: Corpus, workers: int) -> tuple[list[Levels | None], dic
     failed: dict[int, str] = {}
     tasks = [(place, recording.path) for place, recording in enumerate(corpus.recordings)]
     sizes = [_size_bytes(path) for _, path in tasks]
-    bar = tqdm(total=sum(sizes), unit="B", unit_scale=True, desc="decoding", disable=None, leave=False)
+    bar = ProgressBar(sum(sizes), "decoding", "B", scaled=True)
     try:
         with bar, contextlib.closing(map_files(_measure, tasks, sizes, workers)) as results:
             for (place, _), result in results:

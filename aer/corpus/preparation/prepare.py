@@ -12,8 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from aer.corpus.discovery import AUDIO_FOLDERS
 from aer.corpus.preparation import journal, ownership
 from aer.corpus.preparation.convert import Job, Target, convert
@@ -25,6 +23,7 @@ from aer.errors import AerError, AudioError, InputError, StoppedError
 from aer.utils import lock
 from aer.utils.file_names import clip_stems
 from aer.utils.parallel import map_files, start_early
+from aer.utils.progress import ProgressBar
 from aer.utils.text import printable
 
 RAW_FOLDERS = AUDIO_FOLDERS[1:]
@@ -203,7 +202,7 @@ def _convert_all(
     failed: dict[str, str] = {}
     source_of = {jobs[source.name]: source for source in todo}
     sizes = [source.size_bytes for source in todo]
-    bar = tqdm(total=sum(sizes), unit="B", unit_scale=True, desc="preparing", disable=None, leave=False)
+    bar = ProgressBar(sum(sizes), "preparing", "B", scaled=True)
     results = map_files(functools.partial(convert, target), list(source_of), sizes, workers)
     try:
         with bar, (places.root / JOURNAL).open("ab") as file:

@@ -12,9 +12,8 @@ signal-to-noise ratio are drawn from the same ranges for all of them (`sounds` h
 
 import io
 import shutil
-import sys
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import soundfile
-from fastprogress import progress_bar
 from numpy.random import Generator
 
 from aer.corpus.sample import SAMPLE_SEED
@@ -44,6 +42,7 @@ from aer.corpus.sample.sounds import (
     sounding,
 )
 from aer.errors import InputError
+from aer.utils.progress import track
 
 CLIPS_PER_SPECIES = 48
 CLIP_DURATION_S = (2.0, 4.0)
@@ -163,7 +162,8 @@ def _schedule(rng: Generator, duration_s: float) -> Iterator[tuple[Species, floa
 
 def _write_clips(folder: Path, seed: int, n_per_species: int) -> pd.DataFrame:
     rows = []
-    for species_index, clip_index in _with_progress(np.ndindex(len(SPECIES), n_per_species), n_per_species):
+    indices = np.ndindex(len(SPECIES), n_per_species)
+    for species_index, clip_index in track(indices, len(SPECIES) * n_per_species, "sample corpus", "clip"):
         species, clip = SPECIES[species_index], make_clip(seed, species_index, clip_index)
         xc_id = 900_000 + 10_000 * species_index + clip_index
         name = f"XC{xc_id}.wav"
@@ -211,14 +211,6 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     path.write_text(table.to_csv(index=False, lineterminator="\n"), encoding="utf-8", newline="\n")
     return table
-
-
-def _with_progress(indices: Iterable[tuple[int, ...]], n_per_species: int) -> Iterable[tuple[int, ...]]:
-    """With a bar on a terminal; fastprogress writes its control characters into files and pipes too."""
-    if not sys.stdout.isatty():
-        return indices
-    bar: Iterable[tuple[int, ...]] = progress_bar(indices, total=len(SPECIES) * n_per_species, leave=False)
-    return bar
 
 
 @contextmanager
