@@ -1,34 +1,40 @@
-"""Finds the recordings of a corpus, their labels and their lengths.
+"""Finds the recordings of a corpus to train on, their labels and their lengths; `layouts` says how they may lie.
 
-Three layouts: class folders; the Birdcall CSV beside its class folders; a CSV of `path,labels`.
+Training must not begin on less than its user has listed: what is missing or contradictory is refused. Only recordings
+that can't be read are left out.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aer.audio.info import SUFFIXES
 from aer.audio.io import probe
-from aer.corpus.csv_paths import check_distinct, check_plain, inside
+from aer.corpus.layouts import (
+    AUDIO_FOLDERS,
+    FILENAME,
+    FOLDER,
+    NO_AUDIO,
+    OUTSIDE,
+    RESAMPLED,
+    CsvListing,
+    has_audio_suffix,
+    list_class_folders,
+    parse_csv,
+)
 from aer.errors import AudioError, InputError
 from aer.utils.csv_files import read_table
 from aer.utils.progress import track
 from aer.utils.text import printable, some
 
-# where class folders stand below a corpus, the first that is there
-AUDIO_FOLDERS = ("resampled_train_audio", "raw_train_audio", "train_audio")
-# name of a CSV in a corpus: the column with the file names in it, and the folder that they are in
-BIRDCALL_CSVS = {
-    "train_mod.csv": ("resampled_filename", "resampled_train_audio"),
-    "train.csv": ("filename", "raw_train_audio"),
-}
-# why something is left out that nobody takes for a recording
-NO_AUDIO = "no audio file by its name"
-FOLDER = "is a folder; recordings stand directly in the folder of their class"
-PROBE_THREADS = 8  # headers are read while the disk is waited for
-PROGRESS_FROM = 2000  # recordings from which reading headers is worth a progress bar
+# names of the CSV that a corpus may have: the first that exists is read
+BIRDCALL_CSVS = ("train_mod.csv", "train.csv")
+NEEDED_COLUMNS = f"path and labels, or ebird_code and {FILENAME} (or {RESAMPLED})"
+# headers are read while the disk is waited for
+PROBE_THREADS = 8
+# recordings from which reading headers is worth a progress bar
+PROGRESS_FROM = 2000
 
 
 @dataclass(frozen=True)
@@ -148,18 +154,19 @@ def _check_folder(root: Path) -> None:
 
 
 def _from_folders(root: Path) -> tuple[list[_Listed], list[tuple[Path, str]]]:
-    """A class per folder; other files in them are left out."""
+    """A class per folder; other files in them are left out, with the reason."""
     base = next((root / name for name in AUDIO_FOLDERS if (root / name).is_dir()), root)
-    folders = [entry for entry in _entries(base) if entry.is_dir() and not entry.name.startswith(".")]
+    folders = [folder for folder in list_class_folders(base) if folder.problem != OUTSIDE]
     if not folders:
         raise InputError(f"corpus {base} has no class folders and no {' or '.join(BIRDCALL_CSVS)}")
     listed, left_out = [], []
     for folder in folders:
-        files = [entry for entry in _entries(folder) if not entry.name.startswith(".")]
-        reasons = {file: _why_not(file) for file in files}
+        if folder.problem:
+            raise InputError(folder.problem)
+        reasons = {file: _why_not(file) for file in folder.files}
         if all(reasons.values()):
-            raise InputError(f"class folder {printable(folder)} has no recordings: fill it or remove it")
-        listed += [_Listed(file, (folder.name,)) for file, reason in reasons.items() if not reason]
+            raise InputError(f"class folder {printable(folder.path)} has no recordings: fill it or remove it")
+        listed += [_Listed(file, (folder.path.name,)) for file, reason in reasons.items() if not reason]
         left_out += [(file, reason) for file, reason in reasons.items() if reason]
     return listed, left_out
 
@@ -168,36 +175,19 @@ def _why_not(file: Path) -> str:
     """Why something in a class folder is no recording, "" for all that should be one: links to nowhere are."""
     if file.is_dir():
         return FOLDER
-    return "" if file.suffix.lower() in SUFFIXES else NO_AUDIO
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"folder {printable(folder)} can't be read: {error.strerror}") from error
+    return "" if has_audio_suffix(file) else NO_AUDIO
 
 
 def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:
-    """The rows of a Birdcall CSV, or of one with the columns `path` and `labels`."""
+    """The rows of a Birdcall CSV, or of one with the columns `path` and `labels`; all files must be there."""
     table = read_table(csv)
     if group_by is not None and group_by not in table:
         known = ", ".join(map(printable, table))
         raise InputError(f"group_by: csv {csv} has no column {group_by!r}, it has {known}")
-    columns = set(table)
-    if {"path", "labels"} <= columns:
-        base, name = csv.parent, "path"
-        if "resampled_filename" in columns:  # of the clips that were made of them
-            base, name = root / AUDIO_FOLDERS[0], "resampled_filename"
-        paths = table[name]
-        labels = [tuple(dict.fromkeys(filter(None, map(str.strip, cell.split(";"))))) for cell in table["labels"]]
-    else:
-        base, paths = _birdcall_paths(root, csv, table)
-        labels = [(code,) for code in table["ebird_code"]]
-    groups = [None] * len(paths) if group_by is None else table[group_by]
-    rows = zip(inside(base, paths, csv), labels, groups, strict=True)
-    listed = [_Listed(path, names, group) for path, names, group in rows]
-    check_distinct([entry.path for entry in listed], csv)
+    listing = parse_csv(csv, table, (RESAMPLED, FILENAME), NEEDED_COLUMNS)
+    groups = [None] * len(listing.names) if group_by is None else table[group_by]
+    rows = zip(listing.paths(_base(root, listing)), listing.labels(), groups, strict=True)
+    listed = [_Listed(path, labels, group) for path, labels, group in rows]
     missing = [entry.path for entry in listed if not os.path.isfile(entry.path)]  # noqa: PTH113  # pathlib raises
     if missing:
         windows = os.sep == "/" and any("\\" in str(path) for path in missing)
@@ -208,19 +198,13 @@ def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:
     return listed
 
 
-def _birdcall_paths(root: Path, csv: Path, table: Mapping[str, list[str]]) -> tuple[Path, list[str]]:
-    """The folder of the class folders, and the files below it as `ebird_code/file name`."""
-    for column, folder in BIRDCALL_CSVS.values():
-        if {"ebird_code", column} <= set(table):
-            _check_folder(root)
-            check_plain(table["ebird_code"], csv)
-            folders = dict.fromkeys([folder, *AUDIO_FOLDERS[1:]])
-            base = next((root / name for name in folders if (root / name).is_dir()), root)
-            return base, [f"{code}/{name}" for code, name in zip(table["ebird_code"], table[column], strict=True)]
-    raise InputError(
-        f"csv {csv} needs the columns path and labels, or ebird_code and filename (or resampled_filename); "
-        f"it has {', '.join(map(printable, table))}"
-    )
+def _base(root: Path, listing: CsvListing) -> Path:
+    """The folder that the names of a listing are below."""
+    if not listing.by_class:
+        return root / AUDIO_FOLDERS[0] if listing.file_column == RESAMPLED else listing.csv.parent
+    _check_folder(root)
+    folders = (*AUDIO_FOLDERS[:1] * (listing.file_column == RESAMPLED), *AUDIO_FOLDERS[1:])
+    return next((root / name for name in folders if (root / name).is_dir()), root)
 
 
 def _probe_all(listed: Sequence[_Listed]) -> tuple[list[Recording], list[tuple[Path, str]]]:

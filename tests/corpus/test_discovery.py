@@ -11,7 +11,7 @@ from helpers.paths import SHARED
 from sklearn.model_selection import StratifiedKFold
 
 import config
-from aer.corpus.csv_paths import check_distinct, inside
+from aer.corpus.csv_paths import check_distinct, paths_below
 from aer.corpus.discovery import Corpus, Recording, check_readable, find_corpus
 from aer.corpus.folds import assign_folds, describe, split
 from aer.errors import InputError
@@ -313,9 +313,9 @@ def test_links_in_a_csv_are_followed_before_they_are_judged(tmp_path: Path) -> N
     (inner / "inside.wav").symlink_to(inner / "x.wav")
     (inner / "outside.wav").symlink_to(outer / "x.wav")
     (tmp_path / "corpus/folder").symlink_to(outer)
-    assert inside(tmp_path / "corpus", ["a/inside.wav", "a/../a/x.wav"], Path("t.csv"))
+    assert paths_below(tmp_path / "corpus", ["a/inside.wav", "a/../a/x.wav"], Path("t.csv"))
     for name in ("a/outside.wav", "folder/x.wav", "a/../../elsewhere/x.wav", "a/..", "."):
         with pytest.raises(InputError, match="not below"):
-            inside(tmp_path / "corpus/a" if name == "a/.." else tmp_path / "corpus", [name], Path("t.csv"))
+            paths_below(tmp_path / "corpus/a" if name == "a/.." else tmp_path / "corpus", [name], Path("t.csv"))
     with pytest.raises(InputError, match="other rows list too"):
         check_distinct([inner / "x.wav", inner / "inside.wav"], Path("t.csv"))

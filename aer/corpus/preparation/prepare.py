@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from aer.corpus.discovery import AUDIO_FOLDERS
+from aer.corpus.layouts import AUDIO_FOLDERS
 from aer.corpus.preparation import journal, ownership
 from aer.corpus.preparation.convert import Job, Target, convert
 from aer.corpus.preparation.journal import ADVICE, Begun, Entry, Journal

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aer.corpus.discovery import AUDIO_FOLDERS
+from aer.corpus.layouts import AUDIO_FOLDERS
 from aer.corpus.preparation.convert import Target
 from aer.corpus.preparation.journal import ADVICE, Entry
 from aer.corpus.preparation.sources import Source, Sources
