@@ -5,13 +5,12 @@ whatever stands in a clip's place and is in no line is not aer's.
 """
 
 import functools
-import itertools
 import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from aer.corpus.preparation.convert import Clip, Converted
 from aer.corpus.preparation.sources import Source
@@ -19,7 +18,12 @@ from aer.errors import AerError, InputError
 from aer.utils.files import write_whole
 from aer.utils.text import printable
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 ADVICE = "make room, and the same command goes on"
+# pydantic's settings for lines and what is in them: exact types, checked in instances too
+_STRICT = {"strict": True, "revalidate_instances": "always"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Entry:
     stem: str  # of its clips' names
     made: str  # how: two entries with the same text and source have the same clips
     converted: Converted
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     def is_of(self, source: Source, stem: str, made: str) -> bool:
         """Whether these are the clips that this source, as it is now, would give."""
@@ -47,6 +53,8 @@ class Begun:
     stem: str
     format: str
     segmented: bool
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     def gives(self, file: str) -> bool:
         """Whether a file of this name in the recording's class folder can be one of its clips."""
@@ -82,13 +90,20 @@ class Journal:
         }
 
 
+Line = TypeVar("Line", Entry, Begun)
+
+
 def folder_of(name: str) -> str:
     """The folder of a recording, and so of its clips, below that of the classes."""
     return name.rpartition("/")[0]
 
 
 def read(path: Path) -> Journal | None:
-    """None where there is none. Lines that were cut off by the end of their process are passed over."""
+    """Return what a journal says; None where there is none.
+
+    Lines that the end of their process cut off are skipped: their recordings are prepared again, over what is there.
+    Raise InputError where the file can't be read.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -98,44 +113,46 @@ def read(path: Path) -> Journal | None:
     journal = Journal()
     for line in content.splitlines():
         try:
-            values = json.loads(line)
-            if "raw" in values:
-                _typed(values["raw"], str)
-                journal.raw = values["raw"]
-            else:
-                journal.add(_begun(values["begun"]) if "begun" in values else _entry(values))
+            # not pydantic's own parser: it takes no lone surrogates, which stand for bytes in file names
+            _add_line(journal, json.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError):
-            continue  # that recording is prepared again, and overwrites what is there
+            continue
     journal.drop_replaced()
     return journal
 
 
-def _typed(value: object, kind: type) -> None:
-    if type(value) is not kind:
-        raise TypeError(f"{value!r} is no {kind.__name__}")
+def _add_line(journal: Journal, values: dict[str, Any]) -> None:
+    """Add a line; raise one of the errors that `read` expects if it has other names or types than aer writes."""
+    if "raw" in values:
+        journal.raw = _validator(str).validate_python(values["raw"], strict=True)
+    elif "begun" in values:
+        journal.add(_checked(Begun(**values["begun"])))
+    else:
+        converted = values["converted"]
+        clips = tuple(Clip(**clip) for clip in converted["clips"])
+        entry = _checked(Entry(**{**values, "converted": Converted(**{**converted, "clips": clips})}))
+        if any("/" in clip.name for clip in clips):
+            raise ValueError("a clip outside of its folder")
+        journal.add(entry)
 
 
-def _begun(values: dict[str, object]) -> Begun:
-    begun = Begun(**values)  # type: ignore[arg-type]  # which is checked here
-    for name in ("name", "stem", "format"):
-        _typed(values[name], str)
-    _typed(begun.segmented, bool)
-    return begun
+def _checked(line: Line) -> Line:
+    """Return the line; raise ValueError where the type of a field, at any depth, is another than it is declared to be.
+
+    The line as it was read, not as pydantic would write it: 1 stays 1, also where 1.0 is meant.
+    """
+    # mypy looks for the hash of a class among those of its instances
+    kind: Any = type(line)
+    _validator(kind).validate_python(line)
+    return line
 
 
-def _entry(values: dict[str, Any]) -> Entry:
-    converted = values["converted"]
-    clips = tuple(Clip(**clip) for clip in converted.pop("clips"))
-    entry = Entry(**{**values, "converted": Converted(clips=clips, **converted)})
-    for text in (entry.name, entry.stem, entry.made, *(clip.name for clip in clips)):
-        _typed(text, str)
-    numbers = [(clip.n_samples, clip.n_clipped, clip.size_bytes) for clip in clips]
-    for number in (entry.converted.sample_rate, *itertools.chain(*numbers)):
-        _typed(number, int)
-    for clip in clips:
-        if type(clip.offset_s) not in (int, float) or "/" in clip.name:
-            raise TypeError(f"{clip} is no clip")
-    return entry
+@functools.cache
+def _validator(kind: type) -> "TypeAdapter[Any]":
+    # imported once there is a journal to read: the workers have been started by then
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def begin(path: Path, raw: str, begun: Sequence[Begun]) -> None:
