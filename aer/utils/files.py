@@ -12,7 +12,7 @@ COPY_BYTES = 1 << 24
 
 
 def beside(path: Path) -> Path:
-    """Return where a file is written before it gets its name: one path, so that a killed run leaves one file at most."""
+    """Return where a file is written before it gets its name: one path, so that killed runs leave one file at most."""
     return path.with_name(f".{path.name}.part")
 
 
@@ -62,7 +62,8 @@ def _behind(error: BaseException, kind: type[Kind]) -> Kind | None:
 def link_whole(target: Path, path: Path, advice: str) -> None:
     """Make `path` another name of the file `target` in the same folder, in one step.
 
-    It becomes a copy on file systems without hard links. Raise AerError, which ends with `advice`, where that copy can't be written.
+    It becomes a copy on file systems without hard links. Raise AerError, which ends with `advice`, where that copy
+    can't be written.
     """
     part = beside(path)
     part.unlink(missing_ok=True)
