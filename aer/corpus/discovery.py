@@ -39,32 +39,35 @@ PROGRESS_FROM = 2000
 
 @dataclass(frozen=True)
 class Recording:
-    """One labelled recording."""
+    """One labelled recording; without labels, one in which nothing is to be found. `group`: its cell of `group_by`."""
 
     path: Path
-    labels: tuple[str, ...]  # none: nothing is to be found in it
+    labels: tuple[str, ...]
     duration_s: float
     sample_rate: int
-    group: str | None = None  # its value of `group_by`
+    group: str | None = None
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """All recordings that can be used, in a fixed order, and those that can't, with the reason."""
+    """All recordings that can be used, in a fixed order, and the files that can't, with the reason.
+
+    `background` is the label that stood for "nothing is to be found", if any recording had it.
+    """
 
     recordings: tuple[Recording, ...]
     classes: tuple[str, ...]
     left_out: tuple[tuple[Path, str], ...]
-    background: str | None = None  # the label that stood for "nothing is to be found", if any recording had it
+    background: str | None = None
 
     @property
     def n_unlabelled(self) -> int:
-        """Recordings in which nothing is to be found."""
+        """Number of recordings in which nothing is to be found."""
         return sum(not recording.labels for recording in self.recordings)
 
     @property
     def unreadable(self) -> list[tuple[Path, str]]:
-        """Of those left out, the ones that are recordings."""
+        """Those files left out that are recordings, with the reason."""
         return [(path, reason) for path, reason in self.left_out if reason not in (NO_AUDIO, FOLDER)]
 
 
@@ -80,12 +83,13 @@ class _Listed:
 def find_corpus(
     root: Path, csv: Path | None = None, group_by: str | None = None, background: str | None = None
 ) -> Corpus:
-    """The corpus below `root`; labels come from `csv`, from a Birdcall CSV in it, or from the names of its folders.
+    """Return the corpus below `root`; labels come from `csv`, from a Birdcall CSV in it, or from its folders' names.
 
-    `background` is the label of recordings in which nothing is to be found: they have no labels, it is no class.
+    `group_by` is the CSV's column of groups. `background` is the label of recordings in which nothing is to be found:
+    it is no class, and they get no labels.
 
-    Raises InputError, in one line, for what is missing or contradictory. Recordings that can't be read are left out,
-    with the reason; if that is all of them, it is an error too. How many classes there are is for `check_classes`.
+    Raise InputError, in one line, for what is missing or contradictory, and where not one recording can be read. Those
+    that can't be read are left out, with the reason. `check_classes` and `check_readable` judge what remains.
     """
     if csv is None:
         _check_folder(root)
@@ -111,7 +115,7 @@ def find_corpus(
 
 
 def _without_label(listed: Sequence[_Listed], background: str) -> list[_Listed]:
-    """Those with the background's label have none; InputError where one has another label too."""
+    """Take the background's label off those that have it; raise InputError where one has another label too."""
     both = [entry.path for entry in listed if background in entry.labels and len(entry.labels) > 1]
     if both:
         raise InputError(
@@ -122,19 +126,19 @@ def _without_label(listed: Sequence[_Listed], background: str) -> list[_Listed]:
 
 
 def check_classes(corpus: Corpus) -> None:
-    """InputError where there are too few classes to learn to tell them apart."""
+    """Raise InputError where there are fewer than two classes: nothing to learn to tell apart."""
     if len(corpus.classes) < 2:
         named = f" ({printable(corpus.classes[0])})" if corpus.classes else ""
         raise InputError(f"the corpus has {len(corpus.classes)} class(es){named}; two are needed")
 
 
 def most_unreadable(max_share: float, n_recordings: int) -> int:
-    """How many unreadable ones of so many recordings a run bears: one alone never ends it, unless the share is 0."""
+    """Return how many of so many recordings may be unreadable: one alone never ends a run, unless the share is 0."""
     return max(1, int(max_share * n_recordings)) if max_share > 0 else 0
 
 
 def check_readable(corpus: Corpus, max_share: float) -> None:
-    """InputError where more recordings can't be read than a run bears."""
+    """Raise InputError where a larger share of the recordings than `max_share` can't be read."""
     unreadable = corpus.unreadable
     n_listed = len(corpus.recordings) + len(unreadable)
     if len(unreadable) > most_unreadable(max_share, n_listed):
@@ -208,7 +212,7 @@ def _base(root: Path, listing: CsvListing) -> Path:
 
 
 def _probe_all(listed: Sequence[_Listed]) -> tuple[list[Recording], list[tuple[Path, str]]]:
-    """Reads all headers, in threads, and keeps the order."""
+    """Read all headers, in threads; return the recordings in the same order, and those that can't be read, with why."""
 
     def read(entry: _Listed) -> Recording | tuple[Path, str]:
         try:

@@ -1,5 +1,7 @@
-"""Raw recordings as people have them, and the names that their clips get. Unlike the reading of a corpus to train on,
-this goes on where something is amiss, and says of every file that it passes by why it did.
+"""Lists raw recordings as people have them; `aer.corpus.layouts` says how they may lie.
+
+Unlike `discovery`, which finds a corpus to train on, this goes on where something is wrong with a file: it is skipped,
+and the reason is kept.
 """
 
 import os
@@ -13,34 +15,38 @@ from aer.errors import InputError
 from aer.utils.csv_files import read_table
 from aer.utils.text import printable
 
-NO_RECORDINGS = "has no recordings"  # said of a class folder
+# why a class folder is skipped
+NO_RECORDINGS = "has no recordings"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A raw recording."""
+    """A raw recording.
+
+    `name` is its path below the folder of raw recordings, with slashes; `row` its cells in the corpus's CSV, by column.
+    """
 
     path: Path
-    name: str  # its path below the folder of raw recordings, with slashes
+    name: str
     size_bytes: int
     mtime_ns: int
-    row: dict[str, str]  # its columns in the corpus's CSV
+    row: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The raw recordings that there are, in order, and the files passed by: name, reason."""
+    """The raw recordings in order, and the files skipped: name, reason. `base` is the folder that names are below."""
 
     found: tuple[Source, ...]
-    passed_by: tuple[tuple[str, str], ...]
+    skipped: tuple[tuple[str, str], ...]
     columns: tuple[str, ...]
-    base: Path  # the folder that the names are below
+    base: Path
 
 
 def list_sources(base: Path, csv: Path | None) -> Sources:
-    """The recordings in the class folders below `base`; with a CSV those that it lists, with its columns.
+    """Return the recordings in the class folders below `base`; with a CSV those that it lists, with its columns.
 
-    The CSV has the columns `ebird_code` and `filename`, or `path` (from the CSV's folder) and `labels`. Raises
+    The CSV has the columns `ebird_code` and `filename`, or `path` (from the CSV's folder) and `labels`. Raise
     InputError, in one line, for a folder or a CSV that can't be read, and for a path that leads out of `base`.
     """
     return _from_folders(base) if csv is None else _from_csv(base, csv)
@@ -48,17 +54,17 @@ def list_sources(base: Path, csv: Path | None) -> Sources:
 
 def _from_folders(base: Path) -> Sources:
     found: list[Source] = []
-    passed_by: list[tuple[str, str]] = []
+    skipped: list[tuple[str, str]] = []
     for folder in list_class_folders(base):
         if folder.problem:
-            passed_by.append((folder.path.name, folder.problem))
+            skipped.append((folder.path.name, folder.problem))
         elif not folder.files:
-            passed_by.append((folder.path.name, NO_RECORDINGS))
+            skipped.append((folder.path.name, NO_RECORDINGS))
         for file in folder.files:
             name = f"{folder.path.name}/{file.name}"
             row = {"ebird_code": folder.path.name, FILENAME: file.name, "xc_id": name}
-            _sort_in(file, name, row, found, passed_by)
-    return Sources(tuple(found), tuple(passed_by), ("ebird_code", FILENAME, "xc_id"), base)
+            _add(file, name, row, found, skipped)
+    return Sources(tuple(found), tuple(skipped), ("ebird_code", FILENAME, "xc_id"), base)
 
 
 def _from_csv(base: Path, csv: Path) -> Sources:
@@ -74,13 +80,13 @@ def _from_csv(base: Path, csv: Path) -> Sources:
     # a column of its own in the listing too, and so in its rows
     table.setdefault("xc_id", list(listing.names))
     found: list[Source] = []
-    passed_by: list[tuple[str, str]] = []
+    skipped: list[tuple[str, str]] = []
     for path, given, row in zip(paths, listing.names, listing.rows(), strict=True):
         is_plain = not given.startswith((os.pardir, os.sep)) and given == os.path.normpath(given)
         name = given if is_plain and os.sep == "/" else _name_below(base, path)
-        _sort_in(path, name, row, found, passed_by)
-    passed_by += [(name, f"is not in {csv.name}") for name in _unlisted(base, listing.names, folders)]
-    return Sources(tuple(found), tuple(passed_by), tuple(table), base)
+        _add(path, name, row, found, skipped)
+    skipped += [(name, f"is not in {csv.name}") for name in _unlisted(base, listing.names, folders)]
+    return Sources(tuple(found), tuple(skipped), tuple(table), base)
 
 
 def _check_codes(codes: Iterable[str], base: Path, csv: Path) -> None:
@@ -98,24 +104,26 @@ def _name_below(base: Path, path: Path) -> str:
     return Path(name).as_posix()
 
 
-def _sort_in(path: Path, name: str, row: dict[str, str], found: list[Source], passed_by: list[tuple[str, str]]) -> None:
+def _add(path: Path, name: str, row: dict[str, str], found: list[Source], skipped: list[tuple[str, str]]) -> None:
+    """Add a file to those found, or to those skipped with the reason."""
     try:
         status = path.stat()
-    except OSError as error:  # a loop of links, a link to nowhere, a row of the CSV without its file
-        passed_by.append((name, (error.strerror or str(error)).lower()))
+    # a loop of links, a link to nowhere, a row of the CSV without its file
+    except OSError as error:
+        skipped.append((name, (error.strerror or str(error)).lower()))
         return
     if stat.S_ISDIR(status.st_mode):
-        passed_by.append((name, FOLDER))
+        skipped.append((name, FOLDER))
     elif not stat.S_ISREG(status.st_mode):
-        passed_by.append((name, "is no ordinary file"))
+        skipped.append((name, "is no ordinary file"))
     elif not has_audio_suffix(path):
-        passed_by.append((name, NO_AUDIO))
+        skipped.append((name, NO_AUDIO))
     else:
         found.append(Source(path, name, status.st_size, status.st_mtime_ns, row))
 
 
 def _unlisted(base: Path, names: Iterable[str], folders: Iterable[Path]) -> list[str]:
-    """Recordings that a CSV does not list, in `folders` and in those of the recordings that it does list."""
+    """The names of recordings that a CSV does not list, in `folders` and in the folders of those that it lists."""
     listed = {os.path.abspath(os.path.join(base, name)) for name in names}  # noqa: PTH100, PTH118 - links stay
     unlisted = []
     absolute = {os.path.dirname(path) for path in listed}.union(map(os.path.abspath, folders))  # noqa: PTH120
@@ -123,7 +131,8 @@ def _unlisted(base: Path, names: Iterable[str], folders: Iterable[Path]) -> list
         try:
             entries = visible(folder)
         except InputError:
-            continue  # what the CSV lists of it has been passed by already, with this very reason
+            # what the CSV lists of it has been skipped already, with this very reason
+            continue
         recordings = filter(has_audio_suffix, entries)
         unlisted += [_name_below(base, entry) for entry in recordings if str(entry) not in listed]
     return unlisted

@@ -40,9 +40,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         journal.append(file, ENTRY)
     found = journal.read(path)
     assert found is not None
-    assert (found.raw, found.begun, found.lines, found.valid) == ("../raw", [BEGUN], [ENTRY], {ENTRY.name: ENTRY})
+    assert (found.raw, found.begun, found.entries, found.valid) == ("../raw", [BEGUN], [ENTRY], {ENTRY.name: ENTRY})
     before = path.read_bytes()
-    journal.write(path, "../raw", found.lines)
+    journal.write(path, "../raw", found.entries)
     head, _, last = before.splitlines(keepends=True)
     assert path.read_bytes() == head + last
 
@@ -50,8 +50,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_a_line_that_is_cut_off_is_skipped(tmp_path: Path) -> None:
     whole = json.dumps(line())
     for length in range(len(whole)):
-        assert not read(tmp_path, whole[:length], {"raw": "x"}).lines
-    assert read(tmp_path, whole).lines == [ENTRY]
+        assert not read(tmp_path, whole[:length], {"raw": "x"}).entries
+    assert read(tmp_path, whole).entries == [ENTRY]
 
 
 def changed(path: tuple[str | int, ...], value: object) -> dict[str, Any]:
@@ -99,12 +99,12 @@ def test_an_entry_of_other_fields_or_types_is_skipped(
 ) -> None:
     for value in values:
         found = read(tmp_path, changed(path, value), {"raw": "x"})
-        assert (found.lines, found.valid, found.raw) == ([], {}, "x"), value
+        assert (found.entries, found.valid, found.raw) == ([], {}, "x"), value
 
 
 def test_a_whole_number_of_seconds_stays_as_it_was_written(tmp_path: Path) -> None:
     found = read(tmp_path, changed(OFFSET, 0))
-    assert found.lines == [ENTRY] and type(found.lines[0].converted.clips[0].offset_s) is int
+    assert found.entries == [ENTRY] and type(found.entries[0].converted.clips[0].offset_s) is int
 
 
 @pytest.mark.parametrize(
@@ -125,13 +125,13 @@ def test_a_begun_line_of_other_fields_or_types_is_skipped(tmp_path: Path, conten
 
 def test_other_json_is_skipped(tmp_path: Path) -> None:
     found = read(tmp_path, [], 7, "", "null", '"raw"', '["raw"]', {"raw": 5}, {}, line())
-    assert (found.raw, found.lines) == (None, [ENTRY])
+    assert (found.raw, found.entries) == (None, [ENTRY])
 
 
 def test_what_was_begun_anew_is_no_longer_valid(tmp_path: Path) -> None:
     begun = {"name": ENTRY.name, "stem": "a", "format": "wav", "segmented": True}
     found = read(tmp_path, line(), {"begun": begun})
-    assert (found.lines, found.valid) == ([ENTRY], {})
+    assert (found.entries, found.valid) == ([ENTRY], {})
 
 
 def test_a_recording_that_takes_the_stem_of_another_takes_its_clips(tmp_path: Path) -> None:
