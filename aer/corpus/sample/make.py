@@ -117,7 +117,7 @@ def make_sample_corpus(root: Path, seed: int = SAMPLE_SEED, n_per_species: int =
 
 
 def drawn_snr_db(rng: Generator) -> float:
-    """Draw a signal-to-noise ratio from SNR_DB; people tend to keep recordings of near birds, so high ones are likelier."""
+    """Draw a signal-to-noise ratio from SNR_DB: rather a high one, as people tend to keep recordings of near birds."""
     return float(rng.triangular(SNR_DB[0], SNR_DB[1], SNR_DB[1]))
 
 

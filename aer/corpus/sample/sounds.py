@@ -1,7 +1,7 @@
 """The signals of the sample corpus: notes, calls, backgrounds, reverberation and their mixture.
 
-Pure functions of their arguments and of the random generator that they are given. Waveforms are float64 of shape (samples,)
-at `SAMPLE_RATE`; frequencies are in Hz, pitch differences in octaves, times in seconds.
+Pure functions of their arguments and of the random generator that they are given. Waveforms are float64 of shape
+(samples,) at `SAMPLE_RATE`; frequencies are in Hz, pitch differences in octaves, times in seconds.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def silence(duration_s: float) -> Waveform:
 
 
 def tone(pitch_octaves: Waveform, centre_hz: float, partials: tuple[float, ...] = (1.0, 0.12)) -> Waveform:
-    """Return a note whose pitch follows `pitch_octaves` about `centre_hz`; `partials` are the amplitudes of its harmonics."""
+    """Return a note whose pitch follows `pitch_octaves` about `centre_hz`; its harmonics have amplitudes `partials`."""
     frequency_hz = centre_hz * 2.0**pitch_octaves
     phase = 2 * np.pi * np.cumsum(frequency_hz) / SAMPLE_RATE
     wave = np.zeros(len(phase))
@@ -192,7 +192,7 @@ SPECIES = (
 
 
 def song(species: Species, rng: Generator, duration_s: float) -> Waveform:
-    """Return an individual that repeats its phrase for `duration_s`, with pauses so short that any 2 s have some call."""
+    """Return `duration_s` of an individual that repeats its phrase, with pauses so short that any 2 s have some call."""
     centre_hz, tempo = log_uniform(rng, *CENTRE_HZ), rng.uniform(*TEMPO)
     parts, n_samples = [silence(rng.uniform(0.05, 0.3))], samples(duration_s)
     while sum(map(len, parts)) < n_samples:
@@ -202,7 +202,7 @@ def song(species: Species, rng: Generator, duration_s: float) -> Waveform:
 
 
 def sounding(dry: Waveform, pause_s: float = 0.1) -> NDArray[np.bool_]:
-    """Return (samples,), True where `dry` sounds; silences shorter than `pause_s` (the gaps of a trill) count as sound."""
+    """Return (samples,), True where `dry` sounds; silences shorter than `pause_s` (gaps of a trill) count as sound."""
     loud = np.flatnonzero(np.abs(dry) > 1e-3 * np.max(np.abs(dry)))
     starts, ends = loud[:-1], loud[1:]
     bridged = ends - starts <= samples(pause_s)
