@@ -192,7 +192,7 @@ SPECIES = (
 
 
 def song(species: Species, rng: Generator, duration_s: float) -> Waveform:
-    """Return `duration_s` of an individual that repeats its phrase; pauses are short: any 2 s have some call in them."""
+    """Return `duration_s` of an individual that repeats its phrase with short pauses: any 2 s have some call in it."""
     centre_hz, tempo = log_uniform(rng, *CENTRE_HZ), rng.uniform(*TEMPO)
     parts, n_samples = [silence(rng.uniform(0.05, 0.3))], samples(duration_s)
     while sum(map(len, parts)) < n_samples:

@@ -30,7 +30,6 @@ from aer.corpus.discovery import find_corpus
 from aer.corpus.preparation.convert import Job, Target, convert
 from aer.errors import AerError, AudioError
 from aer.utils import lock
-from aer.utils.file_names import clip_stems
 
 FSDD = ROOT.parent / "shared" / "data" / "fsdd"
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
@@ -256,15 +255,6 @@ def test_names_that_would_collide_are_kept_apart(tmp_path: Path) -> None:
         made = clip(tmp_path, f"{row.ebird_code}/{row.resampled_filename}")
         assert np.array_equal(made, expected(tmp_path / "raw_train_audio" / name, 32000))
     assert table.loc["wren/a.wav"].resampled_filename == "a.wav"
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.from_regex(r"[ab]{1,2}(_mp3|_wav)?\.(wav|mp3|WAV)", fullmatch=True), unique=True, max_size=12))
-def test_stems_differ_and_do_not_depend_on_the_order(files: list[str]) -> None:
-    names = [f"class/{file}" for file in files]
-    stems = dict(zip(names, clip_stems(names), strict=True))
-    assert len({stem.casefold() for stem in stems.values()}) == len(names)
-    assert dict(zip(names[::-1], clip_stems(names[::-1]), strict=True)) == stems
 
 
 def bad_files(raw: Path) -> dict[str, str]:
@@ -531,7 +521,7 @@ def test_ctrl_c_ends_cleanly(tmp_path: Path) -> None:
     assert "are done already" in prepare(corpus)
 
 
-def test_a_class_without_recordings_is_told(corpus: Path) -> None:
+def test_a_class_without_recordings_is_named(corpus: Path) -> None:
     (corpus / "raw_train_audio/owl").mkdir()
     assert "  owl: has no recordings\n" in prepare(corpus)
     assert pd.read_csv(corpus / "prepare_report.csv").to_numpy().tolist() == [["owl", "left out", "has no recordings"]]
@@ -702,13 +692,6 @@ def test_both_durations_of_the_csv_are_kept_and_classes_stay_below(corpus: Path)
     assert (row["source_source_duration"], row["source_duration"], row["duration"] > 1) == ("OWN", "SRC", True)
     (corpus / "train.csv").write_text("ebird_code,filename\n../raw_train_audio,robin/a.wav\n")
     assert "leads out of" in prepare(corpus, status=2)
-
-
-def test_stems_differ_even_from_names_that_look_like_theirs() -> None:
-    names = ["x/a.wav", "x/a.flac", "x/a_flac.wav"]
-    names += [f"x/{clip_stems(names)[1]}.wav"]
-    names += [f"x/{clip_stems(names)[1]}.wav"]
-    assert len(set(clip_stems(names))) == len(names)
 
 
 def test_a_journal_that_makes_no_sense(corpus: Path) -> None:
