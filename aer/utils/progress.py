@@ -58,7 +58,7 @@ class ProgressBar:
 
 
 class _NotebookBar:
-    """A bar of fastprogress, which is told how much is done in all, and has one comment for label and postfix."""
+    """A bar of fastprogress, which takes what is done in all, and has one comment for label and postfix."""
 
     def __init__(self, total: float, label: str, stay: bool) -> None:
         from fastprogress.fastprogress import NBProgressBar
@@ -69,7 +69,7 @@ class _NotebookBar:
         self._bar.update(0)
 
     def show(self, n: float) -> None:
-        # what its files were measured to have may grow while it is read: fastprogress begins anew beyond the total
+        # a file may grow while it is read, and fastprogress would begin anew beyond the total
         if self._is_open:
             done = min(round(n), self._bar.total)
             self._is_open = done < self._bar.total

@@ -1,11 +1,14 @@
 """The journal's lines: what is read back, and what is skipped."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.paths import ROOT
 
 from aer.corpus.preparation import journal
 from aer.corpus.preparation.convert import Clip, Converted
@@ -145,3 +148,9 @@ def test_which_files_may_be_clips_of_what_was_begun() -> None:
     assert not BEGUN.gives("café_.flac") and not BEGUN.gives("café__000001500.wav")
     whole = replace(BEGUN, segmented=False)
     assert whole.gives("café_.flac") and not whole.gives("café__000001500.flac")
+
+
+def test_neither_workers_nor_their_parent_wait_for_pydantic() -> None:
+    code = "import sys; import aer.corpus.preparation.{}; assert 'pydantic' not in sys.modules"
+    for module in ("convert", "prepare"):
+        subprocess.run([sys.executable, "-c", code.format(module)], cwd=ROOT, check=True)
