@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from aer.errors import AerError, StoppedError
 from aer.inference import result_store
@@ -25,6 +24,7 @@ from aer.inference.result_store import Results
 from aer.inference.results import FileResult
 from aer.utils import lock
 from aer.utils.devices import is_out_of_memory
+from aer.utils.progress import ProgressBar
 from aer.utils.text import counted, printable
 
 LONGEST_WAIT = datetime.timedelta(days=7)  # of processes of torchrun for each other
@@ -119,7 +119,7 @@ def _recognise_all(
     """Write the result of each recording when it is done; return the seconds of audio in them."""
     began, audio_s, n_done = time.monotonic(), 0.0, 0
     total = sum(recording.size_bytes for recording in todo)
-    bar = tqdm(total=total, unit="B", unit_scale=True, desc="recognising", disable=True if is_quiet else None)
+    bar = ProgressBar(total, "recognising", "B", scaled=True, stay=True, shown=not is_quiet)
 
     def advance(n_bytes: float) -> None:
         # a header may promise fewer windows than there are

@@ -1,7 +1,7 @@
-"""A folder that is written to (of a run, of a corpus) belongs to one process at a time.
+"""A lock on a folder that is written to (of a run, of a corpus): it belongs to one process at a time.
 
-The operating system holds the lock and lets go of it when the process ends, in whatever way: no lock is ever stale, and
-nobody has to guess. The file stays; what stands in it is only for the message.
+The operating system releases the lock when the process ends, in whatever way, so that none is ever stale. The lock file
+stays; its text, who holds the lock, is for messages only.
 """
 
 import contextlib
@@ -16,14 +16,15 @@ from aer.errors import InputError
 from aer.utils.systems import lock_file
 
 NAME = ".lock"
-_HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # what systems say of a lock that another process has
+# what systems say of a lock that another process has
+_HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
 @contextlib.contextmanager
 def held(folder: Path, option: str = "--run-dir") -> Iterator[None]:
-    """Makes the folder where it is missing, and holds its lock. `option` is the one that names another folder.
+    """Make the folder if it is missing, and hold its lock. `option` is the one that names another folder.
 
-    Raises InputError, which names process and machine, where another process holds it, and where the folder can't be
+    Raise InputError, which names process and machine, where another process holds it, and where the folder can't be
     written.
     """
     with contextlib.ExitStack() as stack:

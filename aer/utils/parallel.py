@@ -1,4 +1,4 @@
-"""Work on many files in several processes, such that no file, crash or interruption takes the rest with it."""
+"""Works on many files in several processes: no file, crash or interruption takes the results of others with it."""
 
 import contextlib
 import functools
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 CHUNK_BYTES = 4 << 20  # of small files together, so that handing them over costs little beside the work
 CHUNK_FILES = 32
-# a killed run's semaphores are removed by multiprocessing's tracker; that it does so need not be told
+# multiprocessing's tracker removes the semaphores of a killed run, and need not say so
 TRACKER_QUIET = "ignore:resource_tracker:UserWarning"
 CRASHED = "the process that read it died (a decoder that crashed on it, or too little memory)"
 
@@ -33,11 +33,11 @@ def map_files(
     sizes_bytes: Sequence[int],
     workers: int,
 ) -> Generator[tuple[Item, Result | AudioError], None, None]:
-    """Each item with what `work` made of it, or with the AudioError that it raised; in the order of completion.
+    """Yield each item with the result of `work`, or with the AudioError that it raised, in the order of completion.
 
-    A worker that dies takes nothing with it: what was in its hands is done again, one by one, and the item at fault
-    gets an AudioError. Other exceptions end the work. Workers end with this process, however it ends, and at once when
-    the iterator is closed. `work` and the items go to other processes: both must be picklable.
+    When a worker dies, the items that were being worked on are done again, one by one, and the one at fault gets an
+    AudioError. Other exceptions of `work` are raised. Workers end with this process, however it ends, and at once when
+    the iterator is closed. `work` and the items must be picklable. Small files (`sizes_bytes`) go to a worker together.
     """
     todo = deque(_chunks(items, sizes_bytes))
     while todo:
@@ -50,7 +50,7 @@ def map_files(
 
 
 def _chunks(items: Sequence[Item], sizes_bytes: Sequence[int]) -> Iterator[list[Item]]:
-    """The items in their order, cut into chunks of at most CHUNK_FILES, and of CHUNK_BYTES or a single file."""
+    """Yield the items in order, in chunks of at most CHUNK_FILES, and of CHUNK_BYTES or a single file."""
     chunk: list[Item] = []
     chunk_bytes = 0
     for item, size_bytes in zip(items, sizes_bytes, strict=True):
@@ -66,7 +66,7 @@ def _chunks(items: Sequence[Item], sizes_bytes: Sequence[int]) -> Iterator[list[
 def _map_chunks(
     work: Callable[[Item], Result], todo: deque[list[Item]], workers: int, suspects: list[Item]
 ) -> Iterator[tuple[Item, Result | AudioError]]:
-    """Takes chunks from `todo` until it is empty or a worker dies; `suspects` then gets what was being worked on."""
+    """Take chunks from `todo` until it is empty or a worker dies; `suspects` then gets the items in the works."""
     running: dict[Future[list[Result | AudioError]], list[Item]] = {}
     with _pool(min(workers, len(todo), MAX_WORKERS), _module_of(work)) as pool:
         try:
