@@ -209,6 +209,17 @@ def build_panns(settings: PannsSettings, n_classes: int) -> Cnn14:
     return load_published(settings.pretrained_panns, settings, n_classes)
 
 
+def shapes(settings: PannsSettings, n_classes: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the state dict's entries that depend on front end and classes."""
+    mel = settings.mel
+    bins = mel.window_samples // 2 + 1
+    return {
+        "spectrogram_extractor.stft.conv_real.weight": (bins, 1, mel.window_samples),
+        "logmel_extractor.melW": (bins, mel.n_mels),
+        "att_block.cla.weight": (n_classes, EMBEDDING_SIZE, 1),
+    }
+
+
 def load_published(path: Path, settings: PannsSettings, n_classes: int) -> Cnn14:
     """Load `path` strictly at its own number of classes, then put a fresh head on for `n_classes`."""
     weights = read_weights(path, REMEDY)

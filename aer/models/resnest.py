@@ -68,6 +68,16 @@ def build_resnest(settings: ResnestSettings, n_classes: int) -> ResnestClassifie
     return ResnestClassifier(settings, n_classes, backbone)
 
 
+def shapes(settings: ResnestSettings, n_classes: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the state dict's entries that depend on front end and classes."""
+    mel = settings.mel
+    return {
+        "frontend.window": (mel.window_samples,),
+        "frontend.filter_bank": (mel.window_samples // 2 + 1, mel.n_mels),
+        "head.6.weight": (n_classes, HIDDEN_SIZE),
+    }
+
+
 def build_backbone(name: str) -> nn.Module:
     """The package's model `name`, untrained, with its ImageNet layer `fc`."""
     constructors = backbones()
