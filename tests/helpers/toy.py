@@ -1,5 +1,6 @@
 """A small real model and real loaders for tests of the training loop: seconds, not minutes."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -132,3 +133,9 @@ def toy_train(
     metadata = {"model_kind": "toy", "classes": ["a", "b", "c"], "settings": "{}"}
     engine = engine or Engine(cpu=True)
     return run_loop(Runner(), engine, learner, data, options, run_dir, metadata, extra), model
+
+
+def metrics_rows(run_dir: Path) -> list[dict[str, str]]:
+    """The rows of a run's metrics.csv."""
+    with (run_dir / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
