@@ -134,11 +134,7 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def write(
-    path: Path,
-    metadata: Mapping[str, Any],
-    fitted: Mapping[str, Any],
-    weights: Mapping[str, Tensor],
-    advice: str,
+    path: Path, metadata: Mapping[str, Any], fitted: Mapping[str, Any], weights: Mapping[str, Tensor], advice: str
 ) -> None:
     """Write a bundle, whole or not at all: metadata of `build_metadata`, thresholds {"window": [...], "frame": ...}.
 

@@ -151,9 +151,9 @@ def run_loop(
 
     `metadata`: plain values that every checkpoint carries (kind of model, classes, settings).
     """
-    reporter = NonfiniteReporter(run_dir, data.names, options.learning_rate)
     loss = LossCallback(learner.criterion, learner.output_key)
     unreadable = UnreadableCallback(data.names, run_dir, options.max_unreadable_share)
+    reporter = NonfiniteReporter(run_dir, data.names, options.learning_rate)
     optimizer_steps = OptimizerCallback(reporter)
     checkpoints = CheckpointCallback(
         run_dir,
@@ -164,6 +164,34 @@ def run_loop(
         data.sampler,
         {"loss": loss, "unreadable": unreadable, "optimizer": optimizer_steps},
     )
+    # Catalyst sorts them by their order, and leaves those of the same order as they stand here
+    callbacks = [
+        EpochSeedCallback(options.seed, data.epoch_sources),
+        *([MixupCallback(options.mixup_alpha)] if options.mixup_alpha is not None else []),
+        loss,
+        BackwardCallback(options.clip_gradient_norm, reporter),
+        optimizer_steps,
+        *_scheduler_callbacks(learner.schedulers, options),
+        *metric_callbacks(learner.criterion, learner.output_key, reporter, options),
+        unreadable,
+        ProgressCallback(),
+        *more_callbacks,
+        checkpoints,
+    ]
+    _start(runner, engine, learner, data, options, callbacks, _loggers(checkpoints) if engine.is_main_process else {})
+    return checkpoints
+
+
+def _start(
+    runner: Runner,
+    engine: Engine,
+    learner: Learner,
+    data: LoopData,
+    options: LoopOptions,
+    callbacks: list[dl.Callback],
+    loggers: dict[str, Any],
+) -> None:
+    """Run Catalyst's loop from the first epoch, or the one that the checkpoint callback finds, to the last."""
     runner.train(
         engine=engine,
         model=learner.model,
@@ -173,23 +201,9 @@ def run_loop(
         loaders={"train": data.train, "valid": data.valid},
         num_epochs=options.epochs,
         seed=options.seed,
-        # Catalyst sorts them by their order, and leaves those of the same order as they stand here
-        callbacks=[
-            EpochSeedCallback(options.seed, data.epoch_sources),
-            *([MixupCallback(options.mixup_alpha)] if options.mixup_alpha is not None else []),
-            loss,
-            BackwardCallback(options.clip_gradient_norm, reporter),
-            optimizer_steps,
-            *_scheduler_callbacks(learner.schedulers, options),
-            *metric_callbacks(learner.criterion, learner.output_key, reporter, options),
-            unreadable,
-            ProgressCallback(),
-            *more_callbacks,
-            checkpoints,
-        ],
-        loggers=_loggers(checkpoints) if engine.is_main_process else {},
+        callbacks=callbacks,
+        loggers=loggers,
     )
-    return checkpoints
 
 
 def metric_callbacks(

@@ -20,6 +20,9 @@ from aer.training.losses import build_loss
 
 N_CLASSES = 3
 SAMPLES = 16
+# of the recordings, and what checkpoints say of the model
+NAMES = {"train": [f"t{i}" for i in range(26)], "valid": [f"v{i}" for i in range(13)]}
+METADATA = {"model_kind": "toy", "classes": ["a", "b", "c"], "settings": "{}"}
 
 
 class ToyModel(torch.nn.Module):
@@ -116,7 +119,7 @@ def toy_train(
         valid=build_loader(valid or ToyWindows(13, seed=5, windows_per_clip=3), batch_size, workers=0),
         sampler=part.sampler,
         epoch_sources=[part.sampler],
-        names={"train": [f"t{i}" for i in range(26)], "valid": [f"v{i}" for i in range(13)]},
+        names=NAMES,
     )
     options = LoopOptions(
         epochs=epochs,
@@ -130,9 +133,8 @@ def toy_train(
         scheduler_step=scheduler_step,
     )
     learner = Learner(model, criterion, output_key, made, schedulers)
-    metadata = {"model_kind": "toy", "classes": ["a", "b", "c"], "settings": "{}"}
     engine = engine or Engine(cpu=True)
-    return run_loop(Runner(), engine, learner, data, options, run_dir, metadata, extra), model
+    return run_loop(Runner(), engine, learner, data, options, run_dir, METADATA, extra), model
 
 
 def metrics_rows(run_dir: Path) -> list[dict[str, str]]:

@@ -68,7 +68,8 @@ class TensorboardHistory(dl.TensorboardLogger):  # type: ignore[misc]
         for row in self.checkpoints.history[self.n_written :]:
             for key, value in row.items():
                 loader, _, name = key.partition("_")
-                if name:  # all but the epoch's number
+                # all but the epoch's number
+                if name:
                     self._check_loader_key(loader)
                     self._log_metrics({name: value}, int(row["epoch"]), loader, "/epoch")
         self.n_written = len(self.checkpoints.history)
