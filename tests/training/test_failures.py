@@ -283,8 +283,8 @@ def test_every_kind_of_memory_error_is_known() -> None:
         assert is_out_of_memory(caught.value)
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    assert "lower clip_duration_s" in memory_advice(2, 0, goes_on=False)
-    assert memory_advice(64, 4, goes_on=True).startswith(
+    assert "lower clip_duration_s" in memory_advice(2, 0, has_state=False)
+    assert memory_advice(64, 4, has_state=True).startswith(
         "batch_size is 64: set --batch-size to 32 or less with --fresh"
     )
 
