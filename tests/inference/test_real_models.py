@@ -55,7 +55,11 @@ def build(kind: str, folder: Path) -> tuple[Path, AnySettings, torch.nn.Module]:
     }
     path = folder / f"{kind}.aer"
     bundle.write(
-        path, bundle.about(settings, BIRDS, 3, METRICS, model.state_dict()), thresholds, model.state_dict(), "make room"
+        path,
+        bundle.build_metadata(settings, BIRDS, 3, METRICS, model.state_dict()),
+        thresholds,
+        model.state_dict(),
+        "make room",
     )
     return path, settings, model
 
@@ -81,7 +85,7 @@ def test_scores_are_those_of_validation_and_of_the_same_audio_alone(
         for recording in recordings
     ]
     windows = ValidationWindows(listed, BIRDS, settings)
-    expected = validation_scores.score(model, windows, BIRDS, 0, "", batch_size=7, workers=0)
+    expected = validation_scores.score_windows(model, windows, BIRDS, 0, "", batch_size=7, workers=0)
     assert len(expected.window_scores) == sum(len(result.scores) for result in results)
     for place, result in enumerate(results):
         np.testing.assert_allclose(

@@ -46,7 +46,7 @@ def models() -> dict[str, torch.nn.Module]:
 
 
 def about(settings: AnySettings, model: torch.nn.Module) -> dict[str, Any]:
-    return bundle.about(settings, CLASSES, 3, METRICS, model.state_dict())
+    return bundle.build_metadata(settings, CLASSES, 3, METRICS, model.state_dict())
 
 
 def write(path: Path, settings: AnySettings, model: torch.nn.Module) -> Path:
@@ -98,8 +98,8 @@ def test_it_is_a_safetensors_file_for_any_reader(files: dict[str, Path], models:
     assert content[8 + n_bytes :][begin:end] == weights["head.6.bias"].numpy().tobytes()
     zeroed = content.replace(told["sha256"].encode(), b"0" * 64, 1)
     assert hashlib.sha256(zeroed).hexdigest() == told["sha256"]
-    assert bundle.is_of(files["resnest"], about(small("resnest"), models["resnest"]))
-    assert not bundle.is_of(files["resnest"], about(small("resnest", seed=9), models["resnest"]))
+    assert bundle.has_metadata(files["resnest"], about(small("resnest"), models["resnest"]))
+    assert not bundle.has_metadata(files["resnest"], about(small("resnest", seed=9), models["resnest"]))
 
 
 def test_the_same_run_gives_the_same_bytes_wherever_it_was(
