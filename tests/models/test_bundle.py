@@ -116,7 +116,7 @@ import json, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from aer import bundle
+from aer.models import bundle
 loaded = bundle.load(Path(sys.argv[1]))
 torch.manual_seed(5)
 with torch.inference_mode():

@@ -19,7 +19,7 @@ import psutil
 import pytest
 import soundfile
 import torch
-from helpers.paths import HELPERS
+from helpers.paths import HELPERS, ROOT
 from torch.utils.data import DataLoader, Dataset
 
 from aer.training import checkpoint_file
@@ -255,7 +255,7 @@ def test_a_pickle_with_code_in_it_is_refused_wherever_weights_are_read(folder: P
         script = TINY
     else:
         (folder / "weights.pth").write_bytes(pickle.dumps(Shell()))
-        script = TINY.parents[1] / "train_panns.py"
+        script = ROOT / "train_panns.py"
     line = ended(start([sys.executable, str(script), *shlex.split(OPTIONS), option, "weights.pth"]), 2)
     assert line.startswith("error: ")
     assert "weights.pth" in line

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.corpora import make_corpus
-from helpers.paths import ROOT
+from helpers.paths import HELPERS, ROOT
 from helpers.same import run_differences
 
 from aer.errors import InputError
@@ -79,7 +79,7 @@ def test_a_run_survives_kills_a_second_start_and_a_full_disk(tmp_path: Path) -> 
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from aer import lock
+from aer.utils import lock
 with lock.held(Path(sys.argv[1])):
     child = os.fork()  # as a loader forks its workers
     if child:
@@ -107,7 +107,7 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
 
 
 def two_processes(*arguments: str, before: tuple[str, ...] = TORCHRUN) -> subprocess.Popen[str]:
-    command = [*before, str(ROOT / "tests/two_processes.py"), *arguments]
+    command = [*before, str(HELPERS / "two_processes.py"), *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
