@@ -20,6 +20,7 @@ import pytest
 import soundfile
 import soxr
 import torch
+from helpers import launcher
 from helpers.bundles import METRICS, small, some_thresholds
 from helpers.event_oracle import all_at_once
 from helpers.paths import HELPERS, ROOT
@@ -384,9 +385,7 @@ def long_work(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     for number in range(30):
         write(tmp_path / f"in/{number:02}.wav", 2.0, number)
     command = [sys.executable, str(SCRIPT), str(tmp_path / "out"), "4", "0.2", str(tmp_path / "in")]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
-    )
+    process = launcher.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, start_new_session=True)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and len(list((tmp_path / "out").glob("parts/*.npz"))) < 3:
         time.sleep(0.05)
@@ -422,7 +421,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
             for _ in range(minutes):
                 file.write(minute)
         command = [sys.executable, str(SCRIPT), str(tmp_path / f"out{minutes}"), "16", "0", str(path)]
-        said = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+        said = launcher.run(command, cwd=ROOT, check=True).stdout
         return float(said.partition("VmHWM:")[2].split()[0]) / 1024
 
     # 20 minutes as float32 are 77 MB
@@ -503,7 +502,7 @@ def test_scores_are_those_of_validation_and_of_the_same_audio_alone(
 def aer(*arguments: str | Path, cwd: Path, launcher: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, *(launcher or ("-m", "aer")), *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
+    return launcher.run(command, cwd=cwd, env=environment, timeout=240)
 
 
 def test_the_command(folder: Path, real: dict[str, tuple[Path, AnySettings, torch.nn.Module]]) -> None:

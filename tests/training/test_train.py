@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers import launcher
 from helpers.corpora import SMALL, make_corpus
 from helpers.paths import ROOT
 from sklearn.metrics import average_precision_score
@@ -29,9 +30,7 @@ def run(script: str, options: str, folder: Path, *before: str) -> subprocess.Com
     """The script, started in `folder` as a user starts it."""
     command = [*(before or (sys.executable,)), str(ROOT / script), *SMALL.split(), *ONLY_OF[script].split()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*command, *options.split()], capture_output=True, text=True, cwd=folder, env=environment, timeout=500
-    )
+    return launcher.run([*command, *options.split()], cwd=folder, env=environment, timeout=500)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 import soundfile
 import soxr
+from helpers import launcher
 from helpers.paths import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,9 +41,7 @@ COMMAND = (sys.executable, "-m", "aer", "prepare")
 def prepare(*arguments: object, status: int = 0, **options: object) -> str:
     """Runs the command; gives what it printed on both outputs."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*COMMAND, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=120, **options
-    )
+    done = launcher.run([*COMMAND, *map(str, arguments)], env=environment, timeout=120, **options)
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
@@ -499,7 +498,7 @@ def test_killed_and_run_again_it_ends_as_undisturbed(tmp_path: Path) -> None:
         for name in ("resampled_train_audio", "train_mod.csv", "prepare_report.csv", ".aer_prepare.jsonl"):
             path = corpus / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        started = subprocess.Popen([*COMMAND, str(corpus)], env=environment, stdout=subprocess.DEVNULL)
+        started = launcher.Popen([*COMMAND, str(corpus)], env=environment, stdout=subprocess.DEVNULL)
         wait_for_entry(corpus)
         time.sleep(random_numbers.uniform(0, 0.3))
         started.send_signal(signal.SIGKILL)
@@ -514,12 +513,11 @@ def test_killed_and_run_again_it_ends_as_undisturbed(tmp_path: Path) -> None:
 def test_ctrl_c_ends_cleanly(tmp_path: Path) -> None:
     corpus = many(tmp_path / "corpus", 30)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    started = subprocess.Popen(
+    started = launcher.Popen(
         [*COMMAND, str(corpus), "--workers", "1"],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
         start_new_session=True,
     )
     wait_for_entry(corpus)
