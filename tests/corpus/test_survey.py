@@ -23,6 +23,8 @@ from aer.corpus.discovery import find_corpus
 from aer.corpus.survey import levels
 from aer.errors import InputError
 
+pytestmark = pytest.mark.xdist_group("survey")  # what its fixtures make is made once
+
 RATE = 8000
 
 

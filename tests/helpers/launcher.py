@@ -40,6 +40,7 @@ PRELOADED = (
     "aer.training.crossval",
     "aer.training.train",
     "torch.distributed.run",
+    "torchlibrosa",
 )
 REQUEST_BYTES = 1 << 20
 STREAMS = ("p2cread", "c2pwrite", "errwrite")  # subprocess' names for the child's ends of stdin, stdout and stderr
@@ -102,8 +103,17 @@ class Popen(subprocess.Popen[str]):
             self._reports.close()
 
 
-def run(command: Any, timeout: float = 240, check: bool = False, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Return what a command printed, and its status, as `subprocess.run(..., capture_output=True, text=True)` does."""
+def run(
+    command: Any, timeout: float = 240, check: bool = False, forked: bool = True, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Return what a command printed, and its status, as `subprocess.run(..., capture_output=True, text=True)` does.
+
+    Not `forked`: the very same with an interpreter that starts anew, and shows what it prints as it imports modules.
+    """
+    if not forked:
+        return subprocess.run(
+            [str(part) for part in command], capture_output=True, text=True, timeout=timeout, check=check, **options
+        )
     with Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:
         try:
             out, err = process.communicate(timeout=timeout)

@@ -44,6 +44,8 @@ from aer.settings import AnySettings, PannsSettings
 from aer.training import validation_scores
 from aer.training.datasets import ValidationWindows
 
+pytestmark = pytest.mark.xdist_group("predict")  # what its fixtures make is made once
+
 SCRIPT = HELPERS / "tiny_predict.py"
 BIRDS = ("robin", "wren", "owl")
 Floats = npt.NDArray[np.float32]

@@ -18,6 +18,8 @@ from aer.models.panns import AttBlock, Cnn14, SmallMapConv2d, build_panns
 from aer.models.resnest import ResnestClassifier, build_backbone, build_resnest
 from aer.settings import MelSettings, MixupSettings, PannsSettings, ResnestSettings, SpecAugmentSettings
 
+pytestmark = pytest.mark.xdist_group("models")  # what its fixtures make is made once
+
 SAMPLE_RATE = 32000
 N_CLASSES = 5
 FRONT_END = ("spectrogram_extractor", "logmel_extractor")

@@ -27,6 +27,8 @@ from aer.training import checkpoint_file, validation_scores
 from aer.training.crossval import FIGURES, POOLED, crossval, pool
 from aer.training.train import train
 
+pytestmark = pytest.mark.xdist_group("crossval")  # what its fixtures make is made once
+
 TESTS = HELPERS
 N_FOLDS = 3
 

@@ -41,7 +41,7 @@ COMMAND = (sys.executable, "-m", "aer", "prepare")
 def prepare(*arguments: object, status: int = 0, **options: object) -> str:
     """Runs the command; gives what it printed on both outputs."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = launcher.run([*COMMAND, *map(str, arguments)], env=environment, timeout=120, **options)
+    done = launcher.run([*COMMAND, *arguments], env=environment, timeout=120, **options)
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
