@@ -501,8 +501,8 @@ def test_scores_are_those_of_validation_and_of_the_same_audio_alone(
     assert np.concatenate([result.scores for result in results]).std(axis=0).max() > 1e-3  # they tell windows apart
 
 
-def aer(*arguments: str | Path, cwd: Path, launcher: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, *(launcher or ("-m", "aer")), *map(str, arguments)]
+def aer(*arguments: str | Path, cwd: Path, before: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, *(before or ("-m", "aer")), *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return launcher.run(command, cwd=cwd, env=environment, timeout=240)
 
@@ -549,7 +549,7 @@ def test_the_command(folder: Path, real: dict[str, tuple[Path, AnySettings, torc
     before = (folder / "predictions/events.csv").read_bytes()
     by_two = aer(
         *call, "--out", "by_two", cwd=folder,
-        launcher=("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "aer"),
+        before=("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "aer"),
     )  # fmt: skip
     assert by_two.returncode == 0, by_two.stderr
     assert by_two.stdout.count("8 recordings\n") == 1  # one process speaks
