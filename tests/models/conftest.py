@@ -1,4 +1,4 @@
-"""Both models, built once per module."""
+"""Both models, built once."""
 
 import pytest
 import torch
@@ -10,12 +10,12 @@ from aer.models.resnest import ResnestClassifier, build_resnest
 from aer.settings import MixupSettings, SpecAugmentSettings
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def waveform() -> Tensor:
     return 0.1 * torch.randn(3, SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cnn14() -> Cnn14:
     """80 million parameters, built once; mixes spectrograms."""
     torch.manual_seed(0)
@@ -23,7 +23,7 @@ def cnn14() -> Cnn14:
     return build_panns(panns_settings(mixup=MixupSettings(on="spectrogram"), spec_augment=augment), N_CLASSES)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def resnest() -> ResnestClassifier:
     """Mixes waveforms."""
     torch.manual_seed(0)

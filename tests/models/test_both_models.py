@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from aer.models.resnest import ResnestClassifier
 
+pytestmark = pytest.mark.xdist_group("models")  # what its fixtures make is made once
+
 
 @pytest.fixture(params=["cnn14", "resnest"])
 def model(request: pytest.FixtureRequest) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from helpers import launcher
 from helpers.bundles import METRICS, small, some_thresholds
 from helpers.paths import ROOT
 
@@ -25,6 +26,8 @@ from aer.models.panns import build_panns
 from aer.models.resnest import build_resnest
 from aer.models.summary import flops, summary
 from aer.settings import AnySettings, PannsSettings
+
+pytestmark = pytest.mark.xdist_group("bundle")  # what its fixtures make is made once
 
 CLASSES = ("robin", "wren", "owl\udcff")  # a folder's name need not be UTF-8
 ADVICE = "make room"
@@ -327,12 +330,6 @@ def test_flops_are_those_counted_by_hand() -> None:
 
 
 def test_the_summary_of_no_bundle_is_one_line(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "aer", "summary", "nothing.aer"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    command = [sys.executable, "-m", "aer", "summary", "nothing.aer"]
+    done = launcher.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""}, forked=False)
     assert (done.returncode, done.stderr) == (2, "error: nothing.aer: no such file\n")

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from aer.errors import InputError
 from aer.models.panns import AttBlock, Cnn14, SmallMapConv2d, build_panns
 
+pytestmark = pytest.mark.xdist_group("models")  # what its fixtures make is made once
+
 FRONT_END = ("spectrogram_extractor", "logmel_extractor")
 
 

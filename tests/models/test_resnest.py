@@ -12,6 +12,8 @@ from torch import Tensor
 from aer.errors import InputError
 from aer.models.resnest import build_backbone, build_resnest, load_imagenet
 
+pytestmark = pytest.mark.xdist_group("models")  # what its fixtures make is made once
+
 
 def test_cross_entropy_makes_resnest_exclusive(waveform: Tensor) -> None:
     model = build_resnest(resnest_settings(loss_func="CrossEntropy"), N_CLASSES).eval()

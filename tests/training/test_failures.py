@@ -19,6 +19,7 @@ import psutil
 import pytest
 import soundfile
 import torch
+from helpers import launcher
 from helpers.paths import HELPERS, ROOT
 from torch.utils.data import DataLoader, Dataset
 
@@ -66,11 +67,10 @@ def start(folder: Path) -> Iterator[Start]:
     def begin(options: str | list[str], **environment: object) -> "subprocess.Popen[str]":
         if isinstance(options, str):
             options = [sys.executable, str(TINY), *shlex.split(OPTIONS), *shlex.split(options)]
-        process = subprocess.Popen(
+        process = launcher.Popen(
             options,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
             cwd=folder,
             start_new_session=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in environment.items()}},
