@@ -10,6 +10,7 @@ from catalyst.core.callback import Callback, CallbackOrder
 
 from aer.training.callbacks.checkpoint import CheckpointCallback
 from aer.utils.progress import ProgressBar
+from aer.utils.signals import interrupts_wait
 
 
 class EpochLogger(dl.ConsoleLogger):  # type: ignore[misc]
@@ -62,6 +63,13 @@ class TensorboardHistory(dl.TensorboardLogger):  # type: ignore[misc]
         """Log nothing yet: the history has its row after the epoch."""
 
     def flush_log(self) -> None:
+        # An interrupt within a queue's `put` can lose the signal to the writer's thread, which then never hears that
+        # it is to end, and the process waits for it for ever
+        with interrupts_wait(patience_s=1):
+            self._write_new_rows()
+            super().flush_log()
+
+    def _write_new_rows(self) -> None:
         if self.n_written == 0:
             for old in Path(self.logdir).glob("*/events.out.tfevents.*"):
                 old.unlink()
@@ -73,7 +81,6 @@ class TensorboardHistory(dl.TensorboardLogger):  # type: ignore[misc]
                     self._check_loader_key(loader)
                     self._log_metrics({name: value}, int(row["epoch"]), loader, "/epoch")
         self.n_written = len(self.checkpoints.history)
-        super().flush_log()
 
 
 class ProgressCallback(Callback):  # type: ignore[misc]
