@@ -1,6 +1,6 @@
-"""Reading through audioread, which asks ffmpeg: M4A, WMA and what else libsndfile can't open.
+"""Reading through audioread, the last reader: what neither libsndfile nor FFmpeg's libraries take, with other programs.
 
-It decodes from the start, 16 bits deep. Waveforms are (samples,) float32, mono.
+It decodes from the start, 16 bits deep.
 """
 
 import contextlib
@@ -9,94 +9,63 @@ from pathlib import Path
 
 import audioread
 import numpy as np
-import soundfile
 
-from aer.audio.info import AudioInfo, Waveform, audio_error, checked_rate, is_sparse
+from aer.audio.containers import UnknownFormatError
+from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
 from aer.errors import EmptyAudioError
 
-FFMPEG_SLACK_S = 0.2  # audioread gives durations to a tenth of a second
-# with these ffmpeg goes on to read files that a text names; it looks for the latter two anywhere in the beginning
-PLAYLIST_STARTS = (b"#extm3u", b"ffconcat", b"<", b"[playlist]", b"v=0")
-PLAYLIST_MARKS = (b"<mpd", b"c=in ip")
-HEAD_BYTES, TEXT_BYTES = 4096, 512  # text: none of so many bytes is one that no text has
-
-
-@contextlib.contextmanager
-def naming_errors(path: Path, cause: Exception) -> Iterator[None]:
-    """Says why audioread could not read what libsndfile could not open either (`cause`)."""
-    try:
-        yield
-    except audioread.NoBackendError as error:
-        tried = "neither libsndfile nor ffmpeg reads it" if _backends() else "libsndfile can't read it; install ffmpeg"
-        why = cause.error_string if isinstance(cause, soundfile.LibsndfileError) else str(cause)
-        why = "" if "possibly a pipe" in why else f" ({why})"  # what it says of any MP3 that is none: not so
-        raise audio_error(path, f"not audio, or a format that is not known: {tried}{why}") from error
-    except (audioread.DecodeError, OSError, EOFError) as error:
-        raise audio_error(path, f"could not be decoded: {error or type(error).__name__}") from error
+# audioread gives durations to a tenth of a second
+SLACK_S = 0.2
+PROBLEMS = (audioread.DecodeError, OSError, EOFError)
 
 
 def _backends() -> list[type[audioread.AudioFile]]:
-    # Not audioread's own WAV reader: libsndfile has said no already.
-    return [backend for backend in audioread.available_backends() if backend.__name__ != "RawAudioFile"]
+    # Not audioread's own WAV reader: libsndfile has said no already. Nor the ffmpeg program: it is given a path, reads
+    # rate and channels from text, and knows no more than the libraries that were asked before.
+    left_out = ("RawAudioFile", "FFmpegAudioFile")
+    return [backend for backend in audioread.available_backends() if backend.__name__ not in left_out]
 
 
-def open_audio(path: Path) -> audioread.AudioFile:
-    """The file, open; AudioError for a playlist, audioread's errors for what it can't read."""
-    _check_no_text(path)
-    # An absolute path, as ffmpeg takes names like "concat:a" for something else. It reads nothing from the console, and
-    # audioread gives up when it is silent for 10 s.
+def _open(path: Path) -> audioread.AudioFile:
     return audioread.audio_open(str(path.absolute()), backends=_backends())
 
 
-def _check_no_text(path: Path) -> None:
-    """AudioError for a playlist, whatever its name: ffmpeg would read what it names, from anywhere. No audio is text"""
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-    lowered = head.lower().removeprefix(b"\xef\xbb\xbf").lstrip()
-    is_text = min(head[:TEXT_BYTES], default=0) > 8
-    if is_text or lowered.startswith(PLAYLIST_STARTS) or any(mark in lowered for mark in PLAYLIST_MARKS):
-        raise audio_error(path, "not audio, but text or a playlist of other files")
+class AudioreadReader:
+    """A recording that one of audioread's other programs reads."""
 
+    def __init__(self, path: Path):
+        self.path = path
+        if not _backends():
+            raise UnknownFormatError("")
+        try:
+            with contextlib.closing(_open(path)) as file:
+                rate, channels = int(file.samplerate), int(file.channels)
+                if rate <= 0 or channels <= 0:
+                    raise UnknownFormatError("no audio in it")
+                n_samples = sum(len(block) for block in file) // (2 * channels)
+        except PROBLEMS as error:
+            raise UnknownFormatError(str(error) or type(error).__name__) from error
+        if n_samples == 0:
+            raise audio_error(path, "has no samples", EmptyAudioError)
+        self.info = AudioInfo(checked_rate(path, rate), channels, n_samples)
 
-def read_info(path: Path, file: audioread.AudioFile) -> AudioInfo:
-    """What the header says; where it may not be true, what is there."""
-    rate, channels = int(file.samplerate), int(file.channels)
-    if rate <= 0 or channels <= 0:
-        raise audio_error(path, "has no audio that ffmpeg can read")
-    info = AudioInfo(checked_rate(path, rate), channels, round(file.duration * rate))
-    n_samples = info.n_samples
-    if n_samples == 0 or is_sparse(path, info):  # the header doesn't say, or may not be true
-        with open_audio(path) as counted:
-            n_samples = sum(len(block) for block in counted) // (2 * channels)
-    if n_samples == 0:
-        raise audio_error(path, "has no samples", EmptyAudioError)
-    return AudioInfo(rate, channels, n_samples)
-
-
-def span_blocks(
-    path: Path, file: audioread.AudioFile, info: AudioInfo, first: int, stop: int | None, cause: Exception
-) -> Iterator[Waveform]:
-    """Samples `first` to `stop` (None: the end) in mono blocks (samples,). The header's length does not limit them.
-
-    `cause`: why libsndfile could not open the file.
-    """
-    frame_bytes = 2 * info.channels  # 16 bits, little-endian
-    first *= frame_bytes
-    stop = None if stop is None else stop * frame_bytes
-    left, position, reached_stop = b"", 0, False
-    with naming_errors(path, cause):
-        for block in file:
-            wanted = left + block[max(first - position, 0) : None if stop is None else max(stop - position, 0)]
-            position += len(block)
-            whole_bytes = len(wanted) // frame_bytes * frame_bytes
-            left = wanted[whole_bytes:]
-            pcm = np.frombuffer(wanted[:whole_bytes], dtype="<i2").reshape(-1, info.channels)
-            yield pcm.mean(axis=1, dtype=np.float32) / np.float32(32768)
-            if reached_stop := stop is not None and position >= stop:
-                break
-    decoded_s = position / frame_bytes / info.sample_rate
-    # A bare AAC stream has no header: its length is guessed from its bit rate.
-    if not reached_stop and path.suffix.lower() != ".aac" and decoded_s < info.duration_s - FFMPEG_SLACK_S:
-        raise audio_error(
-            path, f"cut short: its header promises {info.duration_s:g} s, decoding ends at {decoded_s:g} s"
-        )
+    def blocks(self, first: int, stop: int, damages: list[Damage]) -> Iterator[Samples]:
+        """Yield samples `first` to `stop` in blocks (samples, channels)."""
+        frame_bytes = 2 * self.info.channels
+        left, position = b"", 0
+        try:
+            with contextlib.closing(_open(self.path)) as file:
+                for block in file:
+                    whole = left + block
+                    n_frames = len(whole) // frame_bytes
+                    left = whole[n_frames * frame_bytes :]
+                    pcm = np.frombuffer(whole[: n_frames * frame_bytes], dtype="<i2").reshape(-1, self.info.channels)
+                    samples = pcm.astype(np.float32) / np.float32(32768)
+                    yield samples[max(first - position, 0) : max(stop - position, 0)]
+                    position += n_frames
+                    if position >= stop:
+                        return
+        except PROBLEMS as error:
+            damages.append(Damage(position, None, f"could not be decoded: {error or type(error).__name__}"))
+            return
+        damages.append(Damage(position, None, f"cut short: decoding ends at {position / self.info.sample_rate:g} s"))

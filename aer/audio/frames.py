@@ -1,0 +1,131 @@
+"""Decoding of a recording whose frames were found one by one: MP3, and FLAC and Ogg whose headers can't be believed.
+
+A walk over the file (mpeg.py, flac.py, ogg.py) says where each frame lies and which samples it holds. Here they are
+decoded by FFmpeg's decoders, each put where it belongs: what is missing between them is filled with zeros, and is told.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from aer.audio.info import Damage, Samples
+
+# decoded frames are joined to about so many samples
+BLOCK_SAMPLES = 1 << 16
+
+Bytes = Callable[[int], Sequence[bytes]]
+"""Returns the packets of a unit."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """Frames (or pages) in order: samples `start[i]` to `stop[i]` of the recording come from unit i.
+
+    Starts may be negative (an encoder's delay), and lie apart where something is missing in between.
+    """
+
+    codec: str
+    extradata: bytes
+    sample_rate: int
+    channels: int
+    start: npt.NDArray[np.int64]
+    stop: npt.NDArray[np.int64]
+    # units to decode before the one that is wanted, so that the decoder's state is as in a decode from the start
+    preroll: Callable[[int], int]
+
+
+def as_float(frame: Any) -> Samples:
+    """Return a decoded frame as (samples, channels), integers scaled as libsndfile scales: full scale is 1."""
+    array: npt.NDArray[Any] = frame.to_ndarray()
+    planes = array if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels).T
+    if planes.dtype.kind == "i":
+        return planes.T.astype(np.float32) * np.float32(2.0 ** (1 - 8 * planes.dtype.itemsize))
+    if planes.dtype.kind == "u":
+        return (planes.T.astype(np.float32) - np.float32(128)) / np.float32(128)
+    return planes.T.astype(np.float32, copy=False)
+
+
+def with_channels(samples: Samples, channels: int) -> Samples:
+    """Return samples with that many channels: all with the mean where there are others, as a layout may change."""
+    if samples.shape[1] == channels:
+        return samples
+    return np.repeat(samples.mean(axis=1, keepdims=True), channels, axis=1)
+
+
+def decoder(units: Units) -> Any:
+    """Return a decoder in its first state."""
+    context: Any = av.CodecContext.create(units.codec, "r")
+    context.thread_count = 1  # a packet in, its frame out
+    if units.codec == "flac":
+        context.options = {"err_detect": "crccheck"}
+    context.sample_rate = units.sample_rate
+    if units.extradata:
+        context.extradata = units.extradata
+    return context
+
+
+def _decode(context: Any, packets: Sequence[bytes]) -> tuple[list[Any], str]:
+    """Return the frames of a unit, and the error that the decoder had with it ("" for none)."""
+    frames, trouble = [], ""
+    for packet in packets:
+        try:
+            frames += context.decode(av.Packet(packet))
+        except av.error.FFmpegError as error:
+            trouble = (error.strerror or str(error)).lower()
+    return frames, trouble
+
+
+def decoded_blocks(units: Units, packets: Bytes, first: int, stop: int, damages: list[Damage]) -> Iterator[Samples]:
+    """Yield samples `first` to `stop` in blocks (samples, channels), with zeros for what can't be decoded.
+
+    What the decoder refuses is appended to `damages`.
+    """
+    wanted = int(np.searchsorted(units.stop, first, side="right"))
+    context = decoder(units)
+    held: list[Samples] = []
+    position, n_held = first, 0
+    for index in range(max(0, wanted - units.preroll(wanted)), len(units.start)):
+        start, end = int(units.start[index]), int(units.stop[index])
+        if start >= stop:
+            break
+        frames, trouble = _decode(context, packets(index))
+        if index < wanted:
+            continue
+        if any(frame.sample_rate != units.sample_rate for frame in frames):
+            frames, trouble = [], "the sample rate changes"
+        unit = _fitted(frames, units, start, end, index + 1 == len(units.start))
+        if trouble or unit is None:
+            damages.append(Damage(max(start, 0), end, trouble or "could not be decoded"))
+        if unit is None:
+            unit = np.zeros((end - start, units.channels), np.float32)
+        if start > position:
+            held.append(np.zeros((min(start, stop) - position, units.channels), np.float32))
+        held.append(unit[max(position - start, 0) : stop - start])
+        n_held += len(held[-1])
+        position = max(position, min(end, stop))
+        if n_held >= BLOCK_SAMPLES:
+            yield np.concatenate(held)
+            held, n_held = [], 0
+    if held:
+        yield np.concatenate(held)
+
+
+def _fitted(frames: list[Any], units: Units, start: int, stop: int, is_last: bool) -> Samples | None:
+    """Return the samples `start` to `stop` of a unit, None where there are none.
+
+    Where the decoder gave fewer, as it does at first and behind a gap, they lie at the unit's end.
+    """
+    parts = [with_channels(as_float(frame), units.channels) for frame in frames if frame.samples]
+    if not parts:
+        return None
+    samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    length = stop - start
+    if len(samples) > length:
+        return samples[:length] if is_last else samples[-length:]
+    if len(samples) < length:
+        return np.concatenate([np.zeros((length - len(samples), units.channels), np.float32), samples])
+    return samples
