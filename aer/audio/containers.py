@@ -205,7 +205,7 @@ def _notes(container: Any, track: Any) -> tuple[str, ...]:
 def _promised_samples(container: Any, track: Any, rate: int) -> int | None:
     """Return how many samples the header promises, None where it says nothing of this track."""
     if track.duration is not None and track.time_base is not None:
-        return int(round(track.duration * track.time_base * rate))
+        return round(float(track.duration * track.time_base) * rate)
     if container.duration is not None and len(container.streams) == 1:
         return int(container.duration / 1e6 * rate)
     return None

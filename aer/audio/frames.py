@@ -17,6 +17,16 @@ from aer.audio.info import Damage, Samples
 # decoded frames are joined to about so many samples
 BLOCK_SAMPLES = 1 << 16
 
+# FFmpeg's name: numpy's, what stands for 0, the factor to full scale 1
+SAMPLE_FORMATS: dict[str, tuple[str, int, float]] = {
+    "u8": ("u1", 128, 2.0**-7),
+    "s16": ("i2", 0, 2.0**-15),
+    "s32": ("i4", 0, 2.0**-31),
+    "s64": ("i8", 0, 2.0**-63),
+    "flt": ("f4", 0, 1.0),
+    "dbl": ("f8", 0, 1.0),
+}
+
 Bytes = Callable[[int], Sequence[bytes]]
 """Returns the packets of a unit."""
 
@@ -40,13 +50,21 @@ class Units:
 
 def as_float(frame: Any) -> Samples:
     """Return a decoded frame as (samples, channels), integers scaled as libsndfile scales: full scale is 1."""
-    array: npt.NDArray[Any] = frame.to_ndarray()
-    planes = array if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels).T
-    if planes.dtype.kind == "i":
-        return planes.T.astype(np.float32) * np.float32(2.0 ** (1 - 8 * planes.dtype.itemsize))
-    if planes.dtype.kind == "u":
-        return (planes.T.astype(np.float32) - np.float32(128)) / np.float32(128)
-    return planes.T.astype(np.float32, copy=False)
+    dtype, offset, scale = SAMPLE_FORMATS[frame.format.name.removesuffix("p")]
+    n_samples, channels = frame.samples, frame.layout.nb_channels
+    if frame.format.is_planar:
+        # to_ndarray does the same in four times the time
+        planes = [np.frombuffer(plane, dtype, n_samples) for plane in frame.planes]
+        raw = planes[0][:, None] if channels == 1 else np.stack(planes, axis=1)
+    else:
+        raw = np.frombuffer(frame.planes[0], dtype, n_samples * channels).reshape(n_samples, channels)
+    # a copy, as the frame's memory is used again
+    samples = raw.astype(np.float32)
+    if offset:
+        samples -= np.float32(offset)
+    if scale != 1:
+        samples *= np.float32(scale)
+    return samples
 
 
 def with_channels(samples: Samples, channels: int) -> Samples:
@@ -84,29 +102,16 @@ def decoded_blocks(units: Units, packets: Bytes, first: int, stop: int, damages:
 
     What the decoder refuses is appended to `damages`.
     """
-    wanted = int(np.searchsorted(units.stop, first, side="right"))
-    context = decoder(units)
     held: list[Samples] = []
     position, n_held = first, 0
-    for index in range(max(0, wanted - units.preroll(wanted)), len(units.start)):
-        start, end = int(units.start[index]), int(units.stop[index])
-        if start >= stop:
-            break
-        frames, trouble = _decode(context, packets(index))
-        if index < wanted:
-            continue
-        if any(frame.sample_rate != units.sample_rate for frame in frames):
-            frames, trouble = [], "the sample rate changes"
-        unit = _fitted(frames, units, start, end, index + 1 == len(units.start))
-        if trouble or unit is None:
-            damages.append(Damage(max(start, 0), end, trouble or "could not be decoded"))
-        if unit is None:
-            unit = np.zeros((end - start, units.channels), np.float32)
+    for start, unit in _decoded_units(units, packets, first, stop, damages):
         if start > position:
             held.append(np.zeros((min(start, stop) - position, units.channels), np.float32))
-        held.append(unit[max(position - start, 0) : stop - start])
+            n_held += len(held[-1])
+            position = min(start, stop)
+        held.append(unit[position - start : stop - start])
         n_held += len(held[-1])
-        position = max(position, min(end, stop))
+        position += len(held[-1])
         if n_held >= BLOCK_SAMPLES:
             yield np.concatenate(held)
             held, n_held = [], 0
@@ -114,16 +119,40 @@ def decoded_blocks(units: Units, packets: Bytes, first: int, stop: int, damages:
         yield np.concatenate(held)
 
 
-def _fitted(frames: list[Any], units: Units, start: int, stop: int, is_last: bool) -> Samples | None:
-    """Return the samples `start` to `stop` of a unit, None where there are none.
+def _decoded_units(
+    units: Units, packets: Bytes, first: int, stop: int, damages: list[Damage]
+) -> Iterator[tuple[int, Samples]]:
+    """Yield (first sample, (samples, channels)) of each unit that reaches into samples `first` to `stop`."""
+    wanted = int(np.searchsorted(units.stop, first, side="right"))
+    end = int(np.searchsorted(units.start, stop))
+    begin = max(0, wanted - units.preroll(wanted))
+    context = decoder(units)
+    spans = zip(range(begin, end), units.start[begin:end].tolist(), units.stop[begin:end].tolist(), strict=True)
+    for index, unit_start, unit_stop in spans:
+        frames, trouble = _decode(context, packets(index))
+        if index < wanted:
+            continue
+        if any(frame.sample_rate != units.sample_rate for frame in frames):
+            frames, trouble = [], "the sample rate changes"
+        unit = _fitted(frames, units, unit_stop - unit_start, index + 1 == len(units.start))
+        if trouble or unit is None:
+            damages.append(Damage(max(unit_start, 0), unit_stop, trouble or "could not be decoded"))
+        if unit is None:
+            unit = np.zeros((unit_stop - unit_start, units.channels), np.float32)
+        yield unit_start, unit
+
+
+def _fitted(frames: list[Any], units: Units, length: int, is_last: bool) -> Samples | None:
+    """Return the `length` samples of a unit, None where there are none.
 
     Where the decoder gave fewer, as it does at first and behind a gap, they lie at the unit's end.
     """
+    if len(frames) == 1 and frames[0].samples == length:
+        return with_channels(as_float(frames[0]), units.channels)
     parts = [with_channels(as_float(frame), units.channels) for frame in frames if frame.samples]
     if not parts:
         return None
-    samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    length = stop - start
+    samples = np.concatenate(parts)
     if len(samples) > length:
         return samples[:length] if is_last else samples[-length:]
     if len(samples) < length:

@@ -127,27 +127,37 @@ def walk(data: Data, begin: int, n_bytes: int) -> Walk | None:
     head = parse_header(data[start : start + 3])
     assert head is not None
     promise = _promise(data, start, head)
-    offsets, breaks, is_cut = _frames_from(data, start + (head[0] if promise else 0), n_bytes, head[2:])
-    if not offsets:
-        return None
-    return _timed(data, np.array(offsets, np.int64), breaks, head, promise, start - begin, is_cut)
+    found = _frames_from(data, start + (head[0] if promise else 0), n_bytes, head[2:])
+    return _timed(data, found, head, promise, start - begin) if found.offsets else None
 
 
-def _frames_from(
-    data: Data, at: int, n_bytes: int, kind: tuple[int, int, int]
-) -> tuple[list[int], list[tuple[int, int]], bool]:
-    """Return where the frames are, breaks (index of the frame behind it, bytes), and whether the end is missing."""
-    sizes: dict[bytes, int] = {}
+@dataclass
+class _Found:
+    """Frames as they lie in the file."""
+
+    offsets: list[int]
+    sizes: list[int]
+    # index of the frame behind it, bytes
+    breaks: list[tuple[int, int]]
+    # whether the end is missing
+    is_cut: bool = False
+
+
+def _frames_from(data: Data, at: int, n_bytes: int, kind: tuple[int, int, int]) -> _Found:
+    """Return all frames of one kind from there on."""
+    size_of: dict[bytes, int] = {}
     offsets: list[int] = []
+    sizes: list[int] = []
     breaks: list[tuple[int, int]] = []
     while at + 4 <= n_bytes:
         key = data[at : at + 3]
-        size = sizes.get(key)
+        size = size_of.get(key)
         if size is None:
             header = parse_header(key)
-            size = sizes[key] = header[0] if header is not None and header[2:] == kind else 0
+            size = size_of[key] = header[0] if header is not None and header[2:] == kind else 0
         if size and at + size <= n_bytes:
             offsets.append(at)
+            sizes.append(size)
             at += size
             continue
         if n_tag := _tag_bytes(data, at, n_bytes):
@@ -156,13 +166,15 @@ def _frames_from(
         # the frame before may have a wrong length, and reach over the beginning of the one that follows
         following = _resync(data, (offsets[-1] if offsets else at) + 1, n_bytes, kind)
         if not following:
-            return offsets, breaks, bool(size) or n_bytes - at > PADDING_BYTES or any(data[at:n_bytes])
+            is_cut = bool(size) or n_bytes - at > PADDING_BYTES or any(data[at:n_bytes])
+            return _Found(offsets, sizes, breaks, is_cut)
         if following < at:
             at = offsets.pop()
+            sizes.pop()
         if following > at:
             breaks.append((len(offsets), following - at))
         at = following
-    return offsets, breaks, False
+    return _Found(offsets, sizes, breaks)
 
 
 def _resync(data: Data, at: int, n_bytes: int, kind: tuple[int, int, int]) -> int:
@@ -192,18 +204,11 @@ def _tag_bytes(data: Data, at: int, n_bytes: int) -> int:
     return 0
 
 
-def _timed(
-    data: Data,
-    offsets: npt.NDArray[np.int64],
-    breaks: list[tuple[int, int]],
-    head: Header,
-    promise: Promise | None,
-    before: int,
-    is_cut: bool,
-) -> Walk:
-    """Give each frame its time; frames that are lost in breaks are counted by their bytes."""
+def _timed(data: Data, found: _Found, head: Header, promise: Promise | None, before: int) -> Walk:
+    """Give each frame its time; those lost in breaks are counted by their bytes. `before`: bytes of no frame."""
+    offsets, sizes = np.array(found.offsets, np.int64), np.array(found.sizes, np.int64)
+    breaks, is_cut = found.breaks, found.is_cut
     _, frame_samples, rate, _, layer = head
-    sizes = np.array([(parse_header(data[at : at + 3]) or head)[0] for at in offsets.tolist()], np.int64)
     n_lost = promise.n_frames - len(offsets) if promise and len(breaks) == 1 and not is_cut else 0
     number = np.arange(len(offsets), dtype=np.int64)
     damages: list[Damage] = []
