@@ -6,6 +6,7 @@ that it can't be led to other files or the network. The length is counted as a f
 """
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import Any
 import av
 import numpy as np
 
-from aer.audio.frames import BLOCK_SAMPLES, as_float, with_channels
+from aer.audio.frames import BLOCK_SAMPLES, STRICT, WITH_CHECKSUMS, as_float, with_channels
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
 from aer.errors import EmptyAudioError
 
@@ -29,11 +30,14 @@ OPTIONS = {"format_whitelist": ",".join(_FORMATS.split()), "protocol_whitelist":
 WITH_LENGTH = frozenset(
     ["aiff", "ape", "asf", "avi", "caf", "flac", "matroska", "mov", "mpc", "mpc8", "tta", "w64", "wav", "wv"]
 )
-# decoders whose samples don't depend on where one starts; those of lossy codecs do (AAC draws noise)
-LOSSLESS = frozenset(["alac", "ape", "flac", "shorten", "tak", "tta", "wavpack"])
+# where a seek finds the very sample: demuxers with an exact index, and decoders whose samples don't depend on where one
+# starts, as those of lossy codecs do (AAC draws noise)
+SEEKABLE = frozenset({("mov", "alac"), ("mov", "flac"), ("wv", "wavpack"), ("tta", "tta")})
 # a header's length that is rounded is no truncation
 SLACK_S = 0.2
 TAIL_PACKETS = 12
+# packets of which one must give sound
+FIRST_TRIES = 50
 
 
 class UnknownFormatError(Exception):
@@ -68,6 +72,8 @@ def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
                 path, "its audio track can't be decoded: its coding is not known, or it is encrypted (DRM)"
             )
         track.codec_context.thread_count = 1
+        if track.codec_context.name in WITH_CHECKSUMS:
+            track.codec_context.options = STRICT
         yield container, track
 
 
@@ -90,7 +96,7 @@ class ContainerReader:
         position, n_held = first, 0
         with open_container(self.path) as (container, track):
             origin = self.track.origin
-            can_seek = track.codec_context.name in LOSSLESS
+            can_seek = (container.format.name.split(",")[0], track.codec_context.name) in SEEKABLE
             if first and origin is not None and can_seek:
                 container.seek(origin + first, stream=track)
             for start, frame, n_samples in _frames(container, track, self.info.sample_rate, origin, can_seek, damages):
@@ -167,9 +173,12 @@ def _decoded(container: Any, track: Any) -> Iterator[tuple[Any, str]]:
 def _walk(path: Path, n_bytes: int, changed_ns: int) -> Track:
     """Return rate, channels, length. Size and time of change are there for the cache."""
     with open_container(path) as (container, track):
-        frame = next((frame for frame, _ in _decoded(container, track) if frame is not None), None)
+        decoded = list(itertools.islice(_decoded(container, track), FIRST_TRIES))
+        frame = next((frame for frame, _ in decoded if frame is not None), None)
+        if frame is None and not decoded:
+            raise audio_error(path, "has no samples", EmptyAudioError)
         if frame is None:
-            raise audio_error(path, "has no samples that can be decoded", EmptyAudioError)
+            raise audio_error(path, f"cut short or damaged: nothing of it can be decoded ({decoded[0][1]})")
         rate, channels = checked_rate(path, int(frame.sample_rate)), int(frame.layout.nb_channels)
         origin = frame.pts
         names = set(container.format.name.split(","))
@@ -190,6 +199,9 @@ def _walk(path: Path, n_bytes: int, changed_ns: int) -> Track:
     if promised is not None and promised - n_samples > SLACK_S * rate and not cut:
         words = f"cut short: its header promises {promised / rate:.3f} s, it ends at {n_samples / rate:.3f} s"
         cut = [Damage(n_samples, None, words, is_promised=True)]
+    if promised is not None and damages:
+        # how much a damaged frame held is but a guess
+        n_samples = min(n_samples, promised)
     if n_samples <= 0:
         raise audio_error(path, "has no samples", EmptyAudioError)
     return Track(AudioInfo(rate, channels, n_samples, notes, tuple(cut)), origin)

@@ -27,6 +27,10 @@ SAMPLE_FORMATS: dict[str, tuple[str, int, float]] = {
     "dbl": ("f8", 0, 1.0),
 }
 
+# decoders that know by a checksum whether a frame is whole, and the options that make them refuse one that is not
+WITH_CHECKSUMS = frozenset(["ape", "flac", "tak", "tta", "wavpack"])
+STRICT = {"err_detect": "crccheck+explode"}
+
 Bytes = Callable[[int], Sequence[bytes]]
 """Returns the packets of a unit."""
 
@@ -78,8 +82,8 @@ def decoder(units: Units) -> Any:
     """Return a decoder in its first state."""
     context: Any = av.CodecContext.create(units.codec, "r")
     context.thread_count = 1  # a packet in, its frame out
-    if units.codec == "flac":
-        context.options = {"err_detect": "crccheck"}
+    if units.codec in WITH_CHECKSUMS:
+        context.options = STRICT
     context.sample_rate = units.sample_rate
     if units.extradata:
         context.extradata = units.extradata

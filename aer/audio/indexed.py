@@ -152,8 +152,9 @@ def _flac_index(path: Path, n_bytes: int, changed_ns: int) -> Index:
         units = Units("flac", header.raw, header.sample_rate, header.channels, *_NO_SPANS, lambda _: 0)
         frames, ends = _with_ends(data, frames, n_bytes, units)
         if not frames:
-            words = "has no samples" if n_bytes - header.first_frame < flac.MAX_HEADER_BYTES else "has no whole frame"
-            raise audio_error(path, words, EmptyAudioError)
+            if n_bytes <= header.first_frame and not header.total:
+                raise audio_error(path, "has no samples", EmptyAudioError)
+            raise audio_error(path, "cut short or damaged: not one frame of it is whole")
         offset, first, stop = flac.spans(frames)
         n_samples = int(stop[-1])
         is_whole = header.total > n_samples and _has_md5(data, offset, ends, header, units)
@@ -301,8 +302,10 @@ def _ogg_packets(path: Path, data: Any, found: ogg.Pages) -> Index:
         if len(headers) > n_headers or (group.behind_gap and codec == "vorbis"):
             raise UnknownFormatError("its headers are damaged")
     grouped = [group for group in grouped if group.stop > group.start]
-    if not grouped or not codec or len(headers) < n_headers:
-        raise audio_error(path, "has no samples", EmptyAudioError)
+    if not codec or len(headers) < n_headers:
+        raise UnknownFormatError("its headers are damaged")
+    if not grouped:
+        raise audio_error(path, "cut short or damaged: not one page of sound is whole")
     rate, channels, skip = ogg.OPUS_RATE, head[9], int.from_bytes(head[10:12], "little")
     if codec == "vorbis":
         rate, channels, skip = int.from_bytes(head[12:16], "little"), head[11], 0

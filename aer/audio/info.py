@@ -1,6 +1,6 @@
 """What is known of a recording (rate, channels, true length, damage), and the error that names one."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,8 @@ Samples = npt.NDArray[np.float32]
 
 # from elephants to hydrophones; beyond, the header is damaged
 RATES_HZ = (100, 10_000_000)
-MAX_CHANNELS = 1024
+# stretches that are named in one line
+SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,28 @@ def checked_rate(path: Path, rate: int) -> int:
 
 def describe(damages: list[Damage], sample_rate: int) -> str:
     """Return damage in words, with places in seconds: the first stretches, and how many more there are."""
+    joined = _joined(damages)
     told = []
-    for damage in damages[:3]:
+    for damage in joined[:SHOWN]:
         start_s = damage.start / sample_rate
         if damage.stop is None:
             told.append(damage.reason)
         else:
             told.append(f"damaged from {start_s:.3f} to {damage.stop / sample_rate:.3f} s: {damage.reason}")
-    more = len(damages) - len(told)
+    more = len(joined) - len(told)
     return "; ".join(told) + (f"; and {more} more" if more else "")
+
+
+def _joined(damages: list[Damage]) -> list[Damage]:
+    """Return damages in order, those that follow each other as one."""
+    joined: list[Damage] = []
+    for damage in sorted(dict.fromkeys(damages), key=lambda damage: damage.start):
+        last = joined[-1] if joined else None
+        if last and last.stop is not None and damage.stop is not None and damage.start <= last.stop:
+            joined[-1] = replace(last, stop=max(last.stop, damage.stop))
+        else:
+            joined.append(damage)
+    return joined
 
 
 _SUFFIX_NAMES = "wav wave w64 rf64 caf au aif aiff aifc flac ogg oga opus mp3 m4a mp4 aac wma webm mka"

@@ -116,8 +116,7 @@ def _all_blocks(path: Path, reader: Reader, channel: int | None) -> Generator[Wa
     for block in reader.blocks(0, info.n_samples, damages):
         yield from _checked(path, pick_channel(block, channel))
     if damages:
-        ordered = sorted(dict.fromkeys(damages), key=lambda damage: damage.start)
-        raise audio_error(path, describe(ordered, info.sample_rate))
+        raise audio_error(path, describe(damages, info.sample_rate))
 
 
 def _open(path: Path) -> Reader:

@@ -69,8 +69,8 @@ TABLE: dict[str, tuple[Callable[[Path], Reader], ...]] = {
     **dict.fromkeys(("wav", "aiff", "w64", "caf", "au"), (SoundReader, ContainerReader, AudioreadReader)),
     # libsndfile while it is sound; frames found one by one behind a break, or where STREAMINFO is wrong
     "flac": (FlacReader, SoundReader, ContainerReader, AudioreadReader),
-    # libsndfile where all pages are there; it skips damaged ones without a word
-    "ogg": (OggReader, SoundReader, ContainerReader, AudioreadReader),
+    # libsndfile where all pages are there; it skips damaged ones without a word, and seeks wrongly in FLAC in Ogg
+    "ogg": (OggReader, ContainerReader, SoundReader, AudioreadReader),
     # libsndfile guesses lengths without a Xing header and takes an ID3 tag for sound: frames are walked
     "mpeg": (MpegReader, SoundReader, ContainerReader, AudioreadReader),
     # what only FFmpeg reads

@@ -89,7 +89,7 @@ class SndfileReader:
         position, block_frames = first, max(1, BLOCK_VALUES // self.info.channels)
         skip = 0
         try:
-            if self.file.format == "OGG" and self.info.n_samples - first < OGG_TAIL_SAMPLES and stop - first < first:
+            if first and self.file.format == "OGG" and self.info.n_samples - first < OGG_TAIL_SAMPLES:
                 position = max(0, self.info.n_samples - 2 * OGG_TAIL_SAMPLES)
                 skip = first - position
             if position or self.file.tell():
