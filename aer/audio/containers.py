@@ -35,6 +35,8 @@ WITH_LENGTH = frozenset(
 SEEKABLE = frozenset({("mov", "alac"), ("mov", "flac"), ("wv", "wavpack"), ("tta", "tta")})
 # a header's length that is rounded is no truncation
 SLACK_S = 0.2
+# the same where times are whole samples: a decoder's delay
+SLACK_SAMPLES = 1024
 TAIL_PACKETS = 12
 # packets of which one must give sound
 FIRST_TRIES = 50
@@ -125,13 +127,14 @@ def _frames(
     """Yield (first sample, frame, samples); None for a frame that could not be decoded, with a guess at its samples."""
     position: int | None = None
     usual = 0
-    for frame, trouble in _decoded(container, track):
+    for frame, trouble, packet in _decoded(container, track):
         if frame is None:
             start = position or 0
-            if usual:
-                damages.append(Damage(start, start + usual, trouble))
-                yield start, None, usual
-                position = start + usual
+            lost = usual or _packet_samples(packet, rate)
+            if lost:
+                damages.append(Damage(start, start + lost, trouble))
+                yield start, None, lost
+                position = start + lost
             else:
                 damages.append(Damage(start, None, f"cut short or damaged: {trouble}"))
             continue
@@ -148,39 +151,50 @@ def _frames(
         usual = max(usual, n_samples)
 
 
-def _decoded(container: Any, track: Any) -> Iterator[tuple[Any, str]]:
-    """Yield the track's frames with "", and None with the reason for each packet that can't be decoded."""
+def _packet_samples(packet: Any, rate: int) -> int:
+    """Return how many samples a packet holds by its own account, 0 where it has none."""
+    if packet is None or not packet.duration or packet.time_base is None:
+        return 0
+    return round(float(packet.duration * packet.time_base) * rate)
+
+
+def _decoded(container: Any, track: Any) -> Iterator[tuple[Any, str, Any]]:
+    """Yield the track's frames with "" and the packet, and None with the reason for one that can't be decoded."""
     packets = container.demux(track)
     while True:
         try:
             packet = next(packets, None)
         except av.error.FFmpegError as error:
-            yield None, _words(error)
+            yield None, _words(error), None
             return
         if packet is None:
             return
         try:
             frames = packet.decode()
         except av.error.FFmpegError as error:
-            yield None, _words(error)
+            yield None, _words(error), packet
             continue
         for frame in frames:
             if frame.samples:
-                yield frame, ""
+                yield frame, "", packet
 
 
 @lru_cache(maxsize=256)
 def _walk(path: Path, n_bytes: int, changed_ns: int) -> Track:
     """Return rate, channels, length. Size and time of change are there for the cache."""
     with open_container(path) as (container, track):
-        decoded = list(itertools.islice(_decoded(container, track), FIRST_TRIES))
-        frame = next((frame for frame, _ in decoded if frame is not None), None)
-        if frame is None and not decoded:
-            raise audio_error(path, "has no samples", EmptyAudioError)
+        frame, first_trouble, broken_pts = None, "", None
+        for frame, trouble, packet in itertools.islice(_decoded(container, track), FIRST_TRIES):
+            if trouble and not first_trouble:
+                first_trouble, broken_pts = trouble, packet and packet.pts
+            if frame is not None:
+                break
+        if frame is None and first_trouble:
+            raise audio_error(path, f"cut short or damaged: nothing of it can be decoded ({first_trouble})")
         if frame is None:
-            raise audio_error(path, f"cut short or damaged: nothing of it can be decoded ({decoded[0][1]})")
+            raise audio_error(path, "has no samples", EmptyAudioError)
         rate, channels = checked_rate(path, int(frame.sample_rate)), int(frame.layout.nb_channels)
-        origin = frame.pts
+        origin = frame.pts if broken_pts is None else max(broken_pts, 0)
         names = set(container.format.name.split(","))
         promised = _promised_samples(container, track, rate) if names & WITH_LENGTH else None
         notes = _notes(container, track)
@@ -196,7 +210,8 @@ def _walk(path: Path, n_bytes: int, changed_ns: int) -> Track:
         origin = None
         n_samples = _count(path, rate, damages)
     cut = [damage for damage in damages if damage.stop is None]
-    if promised is not None and promised - n_samples > SLACK_S * rate and not cut:
+    slack = SLACK_SAMPLES if exact else SLACK_S * rate
+    if promised is not None and promised - n_samples > slack and not cut:
         words = f"cut short: its header promises {promised / rate:.3f} s, it ends at {n_samples / rate:.3f} s"
         cut = [Damage(n_samples, None, words, is_promised=True)]
     if promised is not None and damages:
@@ -247,7 +262,7 @@ def _decoded_end(path: Path, start_pts: int, rate: int) -> int | None:
         try:
             container.seek(start_pts, stream=track)
             last = None
-            for frame, _ in _decoded(container, track):
+            for frame, _, _ in _decoded(container, track):
                 if frame is None:
                     return None
                 last = frame

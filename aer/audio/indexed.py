@@ -302,9 +302,7 @@ def _ogg_packets(path: Path, data: Any, found: ogg.Pages) -> Index:
         if len(headers) > n_headers or (group.behind_gap and codec == "vorbis"):
             raise UnknownFormatError("its headers are damaged")
     grouped = [group for group in grouped if group.stop > group.start]
-    if not codec or len(headers) < n_headers:
-        raise UnknownFormatError("its headers are damaged")
-    if not grouped:
+    if not grouped or not codec or len(headers) < n_headers:
         raise audio_error(path, "cut short or damaged: not one page of sound is whole")
     rate, channels, skip = ogg.OPUS_RATE, head[9], int.from_bytes(head[10:12], "little")
     if codec == "vorbis":

@@ -217,6 +217,7 @@ def _timed(data: Data, found: _Found, head: Header, promise: Promise | None, bef
         lost = n_lost if n_lost > 0 else max(1, round(n_bytes / near))
         start = int(number[index]) * frame_samples
         number[index:] += lost
+        lost += _spoilt(data, found, index) if layer == 3 else 0
         damages.append(Damage(start, start + lost * frame_samples, f"{n_bytes} bytes are no MP3 frames"))
     n_frames = int(number[-1]) + 1
     end_s = n_frames * frame_samples / rate
@@ -234,6 +235,21 @@ def _timed(data: Data, found: _Found, head: Header, promise: Promise | None, bef
     first = number * frame_samples
     channels = _most_channels(data, offsets)
     return Walk(layer, rate, channels, frame_samples, offsets, sizes, first, promise, tuple(damages), tuple(notes))
+
+
+def _spoilt(data: Data, found: _Found, index: int) -> int:
+    """Return how many frames from `index` on, behind a break, need bytes of frames before it, or the sound of one."""
+    there = 0
+    for count in range(len(found.offsets) - index):
+        at, size = found.offsets[index + count], found.sizes[index + count]
+        place = at + (4 if data[at + 1] & 1 else 6)
+        # main_data_begin: 9 bits, in version 2 8 bits
+        needed = int.from_bytes(data[place : place + 2], "big") >> 7 if data[at + 1] >> 3 & 3 == 3 else data[place]
+        if needed <= there:
+            # its first half overlaps with the frame before
+            return count + 1
+        there += max(0, size - HEADER_BYTES)
+    return len(found.offsets) - index
 
 
 def _most_channels(data: Data, offsets: npt.NDArray[np.int64]) -> int:

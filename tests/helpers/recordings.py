@@ -8,6 +8,7 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
+from av.stream import Disposition
 
 Sound = npt.NDArray[np.float32]
 LAYOUTS = {1: "mono", 2: "stereo", 4: "quad"}
@@ -33,8 +34,9 @@ def encode(
     muxer_options: dict[str, str] | None = None,
     codec_options: dict[str, str] | None = None,
     metadata: dict[str, str] | None = None,
+    default: int = 0,
 ) -> Path:
-    """Write tracks of (samples, channels) at a rate into one file."""
+    """Write tracks of (samples, channels) at a rate into one file; number `default` is its default track."""
     with av.open(str(path), "w", format=muxer, options=muxer_options or {}) as container:
         container.metadata.update(metadata or {})
         streams: list[Any] = []
@@ -43,6 +45,7 @@ def encode(
             stream.layout = LAYOUTS[samples.shape[1]]
             if bit_rate:
                 stream.bit_rate = bit_rate
+            stream.disposition = Disposition.default if len(streams) == default else Disposition(0)
             streams.append(stream)
         for (samples, rate), stream in zip(tracks, streams, strict=True):
             resampler = av.AudioResampler(format=stream.format, layout=stream.layout, rate=rate)
