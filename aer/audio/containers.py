@@ -18,6 +18,7 @@ import numpy as np
 
 from aer.audio.frames import BLOCK_SAMPLES, STRICT, WITH_CHECKSUMS, as_float, with_channels
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
+from aer.audio.sniff import advice
 from aer.errors import EmptyAudioError
 
 _FORMATS = (
@@ -66,7 +67,7 @@ def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
             raise UnknownFormatError(_words(error)) from error
         tracks = list(container.streams.audio)
         if not tracks:
-            raise audio_error(path, "has no audio track")
+            raise audio_error(path, ": ".join(filter(None, ["has no audio track", advice(path)])))
         default = [track for track in tracks if "default" in str(track.disposition.name or "").lower()]
         track = (default or tracks)[0]
         if track.codec_context is None:

@@ -105,10 +105,10 @@ def open_reader(path: Path) -> Reader:
     with path.open("rb") as file:
         head = file.read(sniff.HEAD_BYTES)
     kind = sniff.kind_of(path)
-    if not kind and sniff.is_text(head):
-        raise audio_error(path, f"not audio, but {sniff.advice(path) or 'text or a playlist of other files'}")
+    # some of libsndfile's headers are text (NIST SPHERE); FFmpeg would follow a playlist
+    is_text = not kind and sniff.is_text(head)
     reasons: list[str] = []
-    for reader in TABLE.get(kind, TABLE[""]):
+    for reader in (SoundReader,) if is_text else TABLE.get(kind, TABLE[""]):
         try:
             return reader(path)
         except (UnknownFormatError, UnknownLengthError) as error:
@@ -116,6 +116,8 @@ def open_reader(path: Path) -> Reader:
         except soundfile.LibsndfileError as error:
             # "possibly a pipe": what it says of any MP3 that is none
             reasons.append("" if "possibly a pipe" in error.error_string else error.error_string.lower().rstrip("."))
+    if is_text:
+        raise audio_error(path, f"not audio, but {sniff.advice(path) or 'text or a playlist of other files'}")
     why = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
     what_to_do = sniff.advice(path)
     words = "not audio, or a format that is not known"

@@ -26,6 +26,10 @@ MAGIC: tuple[tuple[str, int, bytes], ...] = (
     ("mp4", 4, b"ftyp"),
     ("mp4", 4, b"moov"),
     ("mp4", 4, b"mdat"),
+    ("mp4", 4, b"wide"),
+    ("mp4", 4, b"free"),
+    ("mpegps", 0, b"\x00\x00\x01\xba"),
+    ("nist", 0, b"NIST_1A"),
     ("matroska", 0, b"\x1a\x45\xdf\xa3"),
     ("asf", 0, _ASF),
     ("wavpack", 0, b"wvpk"),
@@ -149,7 +153,7 @@ def advice(path: Path) -> str:
         return "an archive: unpack it"
     if head[:4] == b"WAac":
         return "Wildlife Acoustics' WAC: convert it to WAV with Kaleidoscope or wac2wav"
-    if b"drms" in head or b"enca" in head:
+    if head[4:8] == b"ftyp" and (b"drms" in head or b"enca" in head):
         return "encrypted (DRM): export it unprotected from the program that bought it"
     if head[4:8] in (b"ftyp", b"mdat") and not _has_moov(path):
         return "its index (moov) is missing, as it was not finished: untrunc, with a whole file of the same recorder"
