@@ -115,7 +115,7 @@ def test_advice_on_a_refused_recording(tmp_path: Path, content: bytes, what: str
     path = tmp_path / "a.wav"
     path.write_bytes(content)
     assert what in advice(path)
-    with pytest.raises(AudioError, match="not audio|no audio track") as caught:
+    with pytest.raises(AudioError, match=r"not audio|no audio track") as caught:
         probe(path)
     assert what in caught.value.reason and "\n" not in caught.value.reason
 
