@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from aer.audio.mpeg import after_tags
+from aer.audio.tags import after_tags
 
 RATES_HZ = {
     1: 88200,

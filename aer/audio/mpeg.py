@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aer.audio.info import Damage
+from aer.audio.tags import tag_bytes
 
 BITRATES_KBPS = {
     (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -27,7 +28,6 @@ IN_A_ROW, AFTER_BREAK = 4, 2
 DECODER_DELAY = 529
 # a frame may need so many bytes of frames before it (9 bits: main_data_begin), and its decoder two whole frames
 RESERVOIR_BYTES, WARM_FRAMES, HEADER_BYTES = 511, 3, 40
-ID3V1_BYTES, APE_BYTES = 128, 32
 # so many zeros may stand behind the last frame
 PADDING_BYTES = 4096
 
@@ -78,23 +78,6 @@ def parse_header(head: bytes) -> Header | None:
         return (12 * bitrate // rate + padding) * 4, 384, rate, version, layer
     samples = 576 if layer == 3 and version == 2 else 1152
     return samples // 8 * bitrate // rate + padding, samples, rate, version, layer
-
-
-def id3_bytes(data: Data, at: int = 0) -> int:
-    """Return the length of the ID3v2 tag at that place, 0 where there is none."""
-    head = data[at : at + 10]
-    if len(head) < 10 or head[:3] != b"ID3" or head[3] == 0xFF or max(head[6:10]) > 127:
-        return 0
-    size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-    return 10 + size + (10 if head[5] & 0x10 else 0)
-
-
-def after_tags(data: Data) -> int:
-    """Return where the ID3v2 tags at the start end."""
-    at = 0
-    while n_bytes := id3_bytes(data, at):
-        at += n_bytes
-    return at
 
 
 def first_frame(data: Data, begin: int, limit: int) -> int | None:
@@ -160,7 +143,7 @@ def _frames_from(data: Data, at: int, n_bytes: int, kind: tuple[int, int, int]) 
             sizes.append(size)
             at += size
             continue
-        if n_tag := _tag_bytes(data, at, n_bytes):
+        if n_tag := tag_bytes(data, at, n_bytes):
             at += n_tag
             continue
         # the frame before may have a wrong length, and reach over the beginning of the one that follows
@@ -185,22 +168,6 @@ def _resync(data: Data, at: int, n_bytes: int, kind: tuple[int, int, int]) -> in
         if header is not None and header[2:] == kind and _row(data, at, AFTER_BREAK, kind):
             return at
         at = data.find(b"\xff", at + 1, n_bytes)
-    return 0
-
-
-def _tag_bytes(data: Data, at: int, n_bytes: int) -> int:
-    """Return the length of the tag at that place, 0 where there is none."""
-    if n_tag := id3_bytes(data, at):
-        return n_tag
-    if data[at : at + 3] == b"TAG" and n_bytes - at >= ID3V1_BYTES:
-        return ID3V1_BYTES
-    if data[at : at + 8] == b"APETAGEX" and n_bytes - at >= APE_BYTES:
-        size, _, flags = struct.unpack_from("<III", data, at + 12)
-        # with a header in front the size leaves it out
-        return int(size) + (APE_BYTES if flags >> 29 & 1 else 0)
-    if data[at : at + 11] == b"LYRICSBEGIN":
-        end = max(data.find(b"LYRICS200", at), data.find(b"LYRICSEND", at))
-        return end + 9 - at if end > 0 else 0
     return 0
 
 

@@ -1,6 +1,5 @@
 """Which reader takes which kind of recording, and why: one table, tried from left to right."""
 
-import mmap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -9,9 +8,12 @@ import soundfile
 
 from aer.audio import chunks, sniff
 from aer.audio.containers import ContainerReader, UnknownFormatError
-from aer.audio.ffmpeg import AudioreadReader
-from aer.audio.indexed import FlacReader, MpegReader, OggReader
+from aer.audio.fallback import AudioreadReader
+from aer.audio.flac_reader import FlacReader
+from aer.audio.indexed import mapped
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
+from aer.audio.mpeg_reader import MpegReader
+from aer.audio.ogg_reader import OggReader
 from aer.audio.sndfile import SndfileReader, SoundFile, UnknownLengthError, open_raw, read_info
 from aer.errors import EmptyAudioError
 
@@ -60,8 +62,8 @@ class SoundReader:
 
 
 def _layout(path: Path) -> chunks.Layout | None:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return chunks.read_layout(data, len(data))  # type: ignore[arg-type]
+    with mapped(path) as data:
+        return chunks.read_layout(data, len(data))
 
 
 TABLE: dict[str, tuple[Callable[[Path], Reader], ...]] = {

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aer.audio import mpeg
+from aer.audio.tags import after_tags
 
 HEAD_BYTES = 1 << 16
 # none of so many bytes is one that no text has
@@ -57,7 +58,7 @@ def kind_of(path: Path) -> str:
     """Return the kind of sound file ("wav", "flac", "mpeg", ...) by its content, "" for what is none. Raise OSError."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-        behind = mpeg.after_tags(head)
+        behind = after_tags(head)
         if not behind:
             return kind_of_bytes(head)
         # a picture in the tag may be large

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from helpers.recordings import Sound, decode, encode, sound
 
-from aer.audio import indexed, mpeg
+from aer.audio import mpeg, mpeg_reader
 from aer.audio.io import open_stream, probe, read_crop
 from aer.errors import AudioError, EmptyAudioError
 
@@ -304,7 +304,7 @@ def test_seeks_into_the_last_page_of_an_ogg(tmp_path: Path, subtype: str, channe
 @pytest.fixture(autouse=True)
 def no_index_is_kept() -> Iterator[None]:
     yield
-    indexed._mpeg_index.cache_clear()
+    mpeg_reader._mpeg_index.cache_clear()
 
 
 def test_a_changed_file_is_walked_again(tmp_path: Path, plain_mp3: bytes) -> None:
