@@ -4,12 +4,14 @@ Each frame begins with a sync code and its own time, checked by a CRC-8. So a st
 the length of what is missing in a damaged stretch is known.
 """
 
+import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from aer.audio.mapping import RELEASE_BYTES, release
 from aer.audio.tags import after_tags
 
 RATES_HZ = {
@@ -167,13 +169,20 @@ def crc8(content: bytes) -> int:
 
 def _candidates(data: Data, begin: int, end: int, info: StreamInfo) -> Iterator[Frame]:
     """Yield what looks like a frame's header, in order."""
-    for sync in (begin,) if begin < end else ():
-        at = data.find(b"\xff", sync, end)
-        while at >= 0:
-            if (frame := parse_frame(data, at, info)) is not None:
-                yield frame
-            following = [place for place in (data.find(code, at + 1, end) for code in _syncs(info)) if place >= 0]
-            at = min(following, default=-1)
+    released_at = begin
+    for at in heapq.merge(*(_places(data, code, begin, end) for code in _syncs(info))):
+        if (frame := parse_frame(data, at, info)) is not None:
+            yield frame
+        if at - released_at > RELEASE_BYTES:
+            release(data)
+            released_at = at
+
+
+def _places(data: Data, code: bytes, begin: int, end: int) -> Iterator[int]:
+    at = data.find(code, begin, end)
+    while at >= 0:
+        yield at
+        at = data.find(code, at + 1, end)
 
 
 def _syncs(info: StreamInfo) -> tuple[bytes, ...]:

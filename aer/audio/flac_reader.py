@@ -15,8 +15,9 @@ import soundfile
 from aer.audio import flac
 from aer.audio.containers import UnknownFormatError
 from aer.audio.frames import Units, decoder
-from aer.audio.indexed import N_CACHED, Index, cache_key, mapped
+from aer.audio.indexed import N_CACHED, Index, cache_key
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
+from aer.audio.mapping import mapped
 from aer.audio.sndfile import SndfileReader, SoundFile
 from aer.audio.tags import ID3V1_BYTES
 from aer.errors import EmptyAudioError
@@ -98,7 +99,7 @@ def _flac_index(path: Path, n_bytes: int, changed_ns: int) -> Index:
         end_s = n_samples / header.sample_rate
         damages.append(Damage(n_samples, None, f"cut short or damaged: its last whole frame ends at {end_s:.3f} s"))
     info = AudioInfo(header.sample_rate, header.channels, n_samples, tuple(notes), tuple(damages))
-    return Index(info, replace(units, start=first, stop=stop), (offset, ends))
+    return Index(info, replace(units, start=first, stop=stop), (offset, ends - offset))
 
 
 _NO_SPANS = (np.zeros(0, np.int64), np.zeros(0, np.int64))

@@ -10,7 +10,7 @@ import contextlib
 import math
 import os
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +116,9 @@ def _all_blocks(path: Path, reader: Reader, channel: int | None) -> Generator[Wa
     for block in reader.blocks(0, info.n_samples, damages):
         yield from _checked(path, pick_channel(block, channel))
     if damages:
-        raise audio_error(path, describe(damages, info.sample_rate))
+        # how much a damaged frame at the end held is but a guess
+        within = [replace(d, stop=d.stop and min(d.stop, info.n_samples)) for d in damages]
+        raise audio_error(path, describe(within, info.sample_rate))
 
 
 def _open(path: Path) -> Reader:

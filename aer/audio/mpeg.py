@@ -5,12 +5,14 @@ encoder's delay (LAME's tag) is cut off at the start, its padding at the end. IS
 """
 
 import struct
+from array import array
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from aer.audio.info import Damage
+from aer.audio.mapping import RELEASE_BYTES, release
 from aer.audio.tags import tag_bytes
 
 BITRATES_KBPS = {
@@ -55,7 +57,7 @@ class Walk:
     channels: int
     frame_samples: int
     offset: npt.NDArray[np.int64]
-    size: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int32]
     # of the first sample, before the delay is cut off; gaps are left where frames are missing
     first: npt.NDArray[np.int64]
     promise: Promise | None
@@ -118,8 +120,8 @@ def walk(data: Data, begin: int, n_bytes: int) -> Walk | None:
 class _Found:
     """Frames as they lie in the file."""
 
-    offsets: list[int]
-    sizes: list[int]
+    offsets: "array[int]"
+    sizes: "array[int]"
     # index of the frame behind it, bytes
     breaks: list[tuple[int, int]]
     # whether the end is missing
@@ -129,8 +131,9 @@ class _Found:
 def _frames_from(data: Data, at: int, n_bytes: int, kind: tuple[int, int, int]) -> _Found:
     """Return all frames of one kind from there on."""
     size_of: dict[bytes, int] = {}
-    offsets: list[int] = []
-    sizes: list[int] = []
+    # 12 hours are millions of frames
+    offsets, sizes = array("q"), array("i")
+    released_at = at
     breaks: list[tuple[int, int]] = []
     while at + 4 <= n_bytes:
         key = data[at : at + 3]
@@ -138,6 +141,9 @@ def _frames_from(data: Data, at: int, n_bytes: int, kind: tuple[int, int, int]) 
         if size is None:
             header = parse_header(key)
             size = size_of[key] = header[0] if header is not None and header[2:] == kind else 0
+        if at - released_at > RELEASE_BYTES:
+            release(data)
+            released_at = at
         if size and at + size <= n_bytes:
             offsets.append(at)
             sizes.append(size)
@@ -173,7 +179,7 @@ def _resync(data: Data, at: int, n_bytes: int, kind: tuple[int, int, int]) -> in
 
 def _timed(data: Data, found: _Found, head: Header, promise: Promise | None, before: int) -> Walk:
     """Give each frame its time; those lost in breaks are counted by their bytes. `before`: bytes of no frame."""
-    offsets, sizes = np.array(found.offsets, np.int64), np.array(found.sizes, np.int64)
+    offsets, sizes = np.array(found.offsets, np.int64), np.array(found.sizes, np.int32)
     breaks, is_cut = found.breaks, found.is_cut
     _, frame_samples, rate, _, layer = head
     n_lost = promise.n_frames - len(offsets) if promise and len(breaks) == 1 and not is_cut else 0
@@ -187,11 +193,12 @@ def _timed(data: Data, found: _Found, head: Header, promise: Promise | None, bef
         lost += _spoilt(data, found, index) if layer == 3 else 0
         damages.append(Damage(start, start + lost * frame_samples, f"{n_bytes} bytes are no MP3 frames"))
     n_frames = int(number[-1]) + 1
-    end_s = n_frames * frame_samples / rate
+    delay = promise.delay if promise else 0
+    end_s = (n_frames * frame_samples - delay) / rate
     notes = [f"{before} bytes before its first frame are no MP3"] if before > 2 * sizes.mean() else []
     # some encoders count the header's own frame
     if promise and promise.n_frames > n_frames + (0 if is_cut else 1):
-        promised_s = promise.n_frames * frame_samples / rate
+        promised_s = (promise.n_frames * frame_samples - delay - promise.padding) / rate
         reason = f"cut short: its header promises {promised_s:.3f} s, it ends at {end_s:.3f} s"
         damages.append(Damage(n_frames * frame_samples, None, reason, is_promised=True))
     elif is_cut and not (promise and promise.n_frames == n_frames):
@@ -264,7 +271,7 @@ def trimmed(found: Walk) -> tuple[int, int]:
     return promise.delay, promise.padding if is_whole else 0
 
 
-def preroll(sizes: npt.NDArray[np.int64], index: int) -> int:
+def preroll(sizes: npt.NDArray[np.int32], index: int) -> int:
     """Return how many frames to decode before frame `index`, so that it comes out as in a decode from the start."""
     begin = max(0, index - WARM_FRAMES)
     n_bytes = 0

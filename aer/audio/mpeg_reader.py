@@ -10,8 +10,9 @@ import numpy as np
 from aer.audio import mpeg
 from aer.audio.containers import UnknownFormatError
 from aer.audio.frames import Units
-from aer.audio.indexed import N_CACHED, Index, cache_key, mapped
+from aer.audio.indexed import N_CACHED, Index, cache_key
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
+from aer.audio.mapping import mapped
 from aer.audio.tags import after_tags
 from aer.errors import EmptyAudioError
 
@@ -56,4 +57,4 @@ def _mpeg_index(path: Path, n_bytes: int, changed_ns: int) -> Index:
         np.minimum(start + found.frame_samples, n_samples),
         lambda i: mpeg.preroll(sizes, i),
     )
-    return Index(info, units, (offset, offset + sizes))
+    return Index(info, units, (offset, sizes))

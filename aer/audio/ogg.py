@@ -4,11 +4,12 @@ Each page has a number, a checksum and the time at which it ends (its granule po
 is known, and how much it held.
 """
 
-import itertools
 import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from aer.audio.mapping import RELEASE_BYTES, release
 
 _PAGE = struct.Struct("<4sBBqIII B".replace(" ", ""))
 MAX_PAGE_BYTES = _PAGE.size + 255 + 255 * 255
@@ -47,8 +48,8 @@ class Pages:
     broken: list[tuple[int, int]] = field(default_factory=list)
     # the file ends within a page
     is_cut: bool = False
-    # serials of other streams
-    others: set[int] = field(default_factory=set)
+    # no page is missing
+    in_order: bool = True
 
     @property
     def has_end(self) -> bool:
@@ -58,12 +59,7 @@ class Pages:
     @property
     def is_sound(self) -> bool:
         """Return whether all pages are there and whole."""
-        numbers = [page.number for page in self.pages]
-        return self.has_end and not self.broken and not self.is_cut and _in_order(numbers)
-
-
-def _in_order(numbers: Sequence[int]) -> bool:
-    return all(b == a + 1 for a, b in itertools.pairwise(numbers))
+        return self.has_end and not self.broken and not self.is_cut and self.in_order
 
 
 def crc32(content: bytes) -> int:
@@ -89,11 +85,11 @@ def parse_page(data: Data, at: int, n_bytes: int) -> Page | None:
     return Page(at, whole, flags, granule, serial, number, sizes)
 
 
-def walk(data: Data, n_bytes: int, begin: int = 0) -> Pages:
-    """Walk over all pages from `begin` on: those of the first stream that has sound."""
+def walk(data: Data, n_bytes: int, keep: bool = True) -> Pages:
+    """Walk over all pages of the first stream that has sound. Without `keep` only the first and last one are kept."""
     found = Pages()
     serial: int | None = None
-    at = begin
+    at = released_at = 0
     while at < n_bytes:
         page = parse_page(data, at, n_bytes)
         if page is None:
@@ -101,18 +97,22 @@ def walk(data: Data, n_bytes: int, begin: int = 0) -> Pages:
             while following >= 0 and parse_page(data, following, n_bytes) is None:
                 following = data.find(b"OggS", following + 1, n_bytes)
             if following < 0:
-                found.is_cut = any(data[at:n_bytes])
+                found.is_cut = n_bytes - at > RELEASE_BYTES or any(data[at:n_bytes])
                 break
             found.broken.append((at, following - at))
             at = following
             continue
         at += page.n_bytes
+        if at - released_at > RELEASE_BYTES:
+            release(data)
+            released_at = at
         if serial is None and codec_of(data[page.body : page.body + 8]):
             serial = page.serial
         if page.serial == serial:
+            found.in_order &= not found.pages or page.number == found.pages[-1].number + 1
+            if not keep and len(found.pages) > 1:
+                found.pages.pop()
             found.pages.append(page)
-        else:
-            found.others.add(page.serial)
     return found
 
 

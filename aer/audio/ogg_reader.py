@@ -11,8 +11,9 @@ import soundfile
 from aer.audio import ogg
 from aer.audio.containers import UnknownFormatError
 from aer.audio.frames import Units
-from aer.audio.indexed import N_CACHED, Index, cache_key, mapped
+from aer.audio.indexed import N_CACHED, Index, cache_key
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
+from aer.audio.mapping import mapped
 from aer.audio.sndfile import SndfileReader, SoundFile, read_info
 
 # packets before the first one of sound
@@ -42,7 +43,7 @@ class OggReader:
 def _ogg_index(path: Path, n_bytes: int, changed_ns: int) -> Index | AudioInfo:
     """Return the index of an Ogg that is not sound, or what libsndfile says of one that is."""
     with mapped(path) as data:
-        found = ogg.walk(data, n_bytes)
+        found = ogg.walk(data, n_bytes, keep=False)
         if not found.pages or found.pages[0].number != 0 or not found.pages[0].flags & ogg.FIRST:
             raise UnknownFormatError("its first page is missing or damaged, or it is neither Vorbis nor Opus")
         if found.is_sound:
@@ -51,7 +52,7 @@ def _ogg_index(path: Path, n_bytes: int, changed_ns: int) -> Index | AudioInfo:
                     return read_info(path, opened)
             except soundfile.LibsndfileError as error:
                 raise UnknownFormatError(error.error_string) from error
-        return _ogg_packets(path, data, found)
+        return _ogg_packets(path, data, ogg.walk(data, n_bytes))
 
 
 def _ogg_packets(path: Path, data: Any, found: ogg.Pages) -> Index:

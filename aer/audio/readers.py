@@ -10,8 +10,8 @@ from aer.audio import chunks, sniff
 from aer.audio.containers import ContainerReader, UnknownFormatError
 from aer.audio.fallback import AudioreadReader
 from aer.audio.flac_reader import FlacReader
-from aer.audio.indexed import mapped
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
+from aer.audio.mapping import mapped
 from aer.audio.mpeg_reader import MpegReader
 from aer.audio.ogg_reader import OggReader
 from aer.audio.sndfile import SndfileReader, SoundFile, UnknownLengthError, open_raw, read_info
