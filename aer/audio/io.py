@@ -1,7 +1,6 @@
-"""Decode, resample, read a crop. Every waveform is (samples,) float32, mono: the mean of the channels.
+"""Decode, resample, read a crop. Every waveform is (samples,) float32, mono: the mean of the channels, or one of them.
 
-libsndfile (WAV, FLAC, OGG, Opus, MP3, AIFF and more) seeks to what is asked for. What it can't open (M4A, WMA) goes
-through audioread, which decodes from the start and stops at the crop's end. Nothing here imports torch.
+Which library reads what stands in readers.py. Nothing here imports torch.
 
 Resampling is soxr's VHQ: it costs 20% more than HQ, and as its filter is finite a crop with a margin around it equals
 the same slice of the whole recording resampled (HQ: up to 1e-6 apart).
@@ -10,21 +9,22 @@ the same slice of the whole recording resampled (HQ: up to 1e-6 apart).
 import contextlib
 import math
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 
-from aer.audio import ffmpeg, sndfile
-from aer.audio.info import AudioInfo, Waveform, audio_error
+from aer.audio.channels import Channels, pick_channel, resolve
+from aer.audio.info import AudioInfo, Waveform, audio_error, describe
+from aer.audio.readers import Reader, open_reader
 from aer.errors import EmptyAudioError
 
-MARGIN_SAMPLES = 256  # on both sides of a crop, at the slower of the two rates; VHQ's filter reaches 160 to 220
-LOUDEST = 2.0**31  # full scale is 1; 32-bit integers that were stored as floats reach this
-NOT_FOR_LIBSNDFILE = (soundfile.LibsndfileError, sndfile.UnknownLengthError)
+# on both sides of a crop, at the slower of the two rates; VHQ's filter reaches 160 to 220
+MARGIN_SAMPLES = 256
+# full scale is 1; 32-bit integers that were stored as floats reach this
+LOUDEST = 2.0**31
 
 
 @dataclass(frozen=True)
@@ -32,92 +32,120 @@ class _Span:
     """The samples to decode for a crop, and where the crop lies in them once they are resampled."""
 
     first: int
-    stop: int | None  # None: to the end
+    # None: to the end
+    stop: int | None
     skip_out: int
     n_out: int | None
 
 
 def probe(path: Path, *, allow_cut_short: bool = False) -> AudioInfo:
-    """Read the header of `path`. Raises `AudioError` where there is none, or where it promises more than there is.
+    """Return rate, channels and the length that is there; a header is believed only where it agrees with the file.
 
-    `allow_cut_short`: gives what is there of a WAV or AIFF that was cut short.
+    Raise AudioError for what is no recording, and for one whose header promises more than there is
+    (`allow_cut_short`: the length that is there is given). What else is known to be missing stands in `damages`.
     """
-    _check_file(path)
-    try:
-        with sndfile.SoundFile(path) as file:
-            return sndfile.read_info(path, file, allow_cut_short)
-    except NOT_FOR_LIBSNDFILE as error:
-        with ffmpeg.naming_errors(path, error), ffmpeg.open_audio(path) as opened:
-            return ffmpeg.read_info(path, opened)
+    info = _open(path).info
+    cut = [damage for damage in info.damages if damage.is_promised]
+    if cut and not allow_cut_short:
+        raise audio_error(path, cut[0].reason)
+    return info
 
 
 def read_crop(
-    path: Path, start_s: float, duration_s: float | None, sample_rate: int, *, allow_cut_short: bool = False
+    path: Path,
+    start_s: float,
+    duration_s: float | None,
+    sample_rate: int,
+    *,
+    allow_cut_short: bool = False,
+    channels: Channels = "mix",
 ) -> Waveform:
     """Read `duration_s` seconds (None: all) from `start_s` on, as (samples,) float32 mono at `sample_rate`.
 
-    Gives round(duration_s * sample_rate) samples, or what there is where the recording ends earlier, and equals that
-    slice of the whole recording resampled. Raises `AudioError` (file and reason) for a file that is missing, empty, not
-    audio or cut short, for NaN, infinity or absurd values in the crop, and for a crop that starts after the end.
-    `allow_cut_short`: reads in what is there of a WAV or AIFF that was cut short.
+    Return round(duration_s * sample_rate) samples, or what there is where the recording ends earlier: that slice of the
+    whole recording resampled. Raise AudioError (file and reason) for a file that is missing, empty or not audio, for
+    NaN, infinity or absurd values in the crop, for a crop that starts after the end, and for one that reaches into
+    damage or beyond where the recording is cut short (`allow_cut_short`: what is lost is zeros, and the crop ends where
+    the recording does). `channels`: as in channels.py.
     """
     if start_s < 0 or (duration_s is not None and round(duration_s * sample_rate) < 1):
         raise ValueError(f"not a crop: start_s {start_s}, duration_s {duration_s}")
-
-    def span_of(info: AudioInfo) -> _Span:
-        if start_s >= info.duration_s:
-            raise audio_error(path, f"nothing to read from {start_s:g} s on: it ends at {info.duration_s:g} s")
-        return _span(info.sample_rate, start_s, duration_s, sample_rate)
-
-    _check_file(path)
-    try:
-        with sndfile.SoundFile(path) as file:
-            info = sndfile.read_info(path, file, allow_cut_short)
-            span = span_of(info)
-            decoded = _joined(sndfile.span_blocks(path, file, info, span.first, span.stop))
-    except NOT_FOR_LIBSNDFILE as error:
-        with ffmpeg.naming_errors(path, error), ffmpeg.open_audio(path) as opened:
-            info = ffmpeg.read_info(path, opened)
-            span = span_of(info)
-            decoded = _joined(ffmpeg.span_blocks(path, opened, info, span.first, span.stop, error))
+    reader = _open(path)
+    info = reader.info
+    if start_s >= info.duration_s:
+        raise audio_error(path, f"nothing to read from {start_s:g} s on: it ends at {info.duration_s:g} s")
+    span = _span(info.sample_rate, start_s, duration_s, sample_rate)
+    channel = _channel(path, reader, channels)
+    damages = list(info.damages)
+    first, stop = span.first, info.n_samples if span.stop is None else min(span.stop, info.n_samples)
+    decoded = _joined(pick_channel(block, channel) for block in reader.blocks(first, stop, damages))
+    # without the margins
+    asked = None if duration_s is None else math.floor((start_s + duration_s) * info.sample_rate)
+    touched = [damage for damage in damages if damage.touches(math.floor(start_s * info.sample_rate), asked)]
+    if touched and not allow_cut_short:
+        raise audio_error(path, describe(touched, info.sample_rate))
     _check_values(path, decoded)
     if info.sample_rate != sample_rate:
         decoded = soxr.resample(decoded, info.sample_rate, sample_rate, quality="VHQ")
-    stop = None if span.n_out is None else span.skip_out + span.n_out
-    crop = np.ascontiguousarray(decoded[span.skip_out : stop], dtype=np.float32)
+    end = None if span.n_out is None else span.skip_out + span.n_out
+    crop = np.ascontiguousarray(decoded[span.skip_out : end], dtype=np.float32)
     if not len(crop):
         raise audio_error(path, f"too short: nothing is left of it at {sample_rate} Hz from {start_s:g} s on")
     return crop
 
 
 @contextlib.contextmanager
-def open_stream(path: Path) -> Iterator[tuple[AudioInfo, Iterator[Waveform]]]:
-    """The header of `path`, and its samples from start to end in mono blocks (samples,) at its own rate.
+def open_stream(path: Path, *, channels: Channels = "mix") -> Iterator[tuple[AudioInfo, Iterator[Waveform]]]:
+    """Open a recording: what is known of it, and its samples from start to end in mono blocks (samples,).
 
-    Memory stays bounded however long the recording is. Raises `AudioError` as `read_crop` does; for what is damaged or
-    cut short only once the blocks before that were given.
+    They are at its own rate, and memory stays bounded however long it is. Raise AudioError as `read_crop` does; for
+    what is damaged or cut short only once all blocks were given that can be heard: what is lost between them is zeros,
+    so that times are kept true. The error names the places in seconds.
     """
+    reader = _open(path)
+    channel = _channel(path, reader, channels)
+    blocks = _all_blocks(path, reader, channel)
+    try:
+        yield reader.info, blocks
+    finally:
+        blocks.close()
+
+
+def _all_blocks(path: Path, reader: Reader, channel: int | None) -> Generator[Waveform, None, None]:
+    info, damages = reader.info, list(reader.info.damages)
+    for block in reader.blocks(0, info.n_samples, damages):
+        yield from _checked(path, pick_channel(block, channel))
+    if damages:
+        # how much a damaged frame at the end held is but a guess
+        within = [replace(d, stop=d.stop and min(d.stop, info.n_samples)) for d in damages]
+        raise audio_error(path, describe(within, info.sample_rate))
+
+
+def _open(path: Path) -> Reader:
     _check_file(path)
-    with contextlib.ExitStack() as stack:
-        try:
-            file = stack.enter_context(sndfile.SoundFile(path))
-            info = sndfile.read_info(path, file, allow_cut_short=True)
-            blocks = sndfile.all_blocks(path, file, info)
-        except NOT_FOR_LIBSNDFILE as error:
-            with ffmpeg.naming_errors(path, error):
-                opened = stack.enter_context(ffmpeg.open_audio(path))
-                info = ffmpeg.read_info(path, opened)
-            blocks = ffmpeg.span_blocks(path, opened, info, 0, None, error)
-        yield info, _checked(path, blocks)
+    try:
+        return open_reader(path)
+    except OSError as error:
+        raise audio_error(path, (error.strerror or str(error)).lower()) from error
 
 
-def _checked(path: Path, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
-    for block in blocks:
-        good = np.abs(block) <= LOUDEST  # NaN is not
-        if not good.all():
-            yield block[: int(good.argmin())]  # what comes before the first bad sample is sound
-            _check_values(path, block)
-        yield block
+def _channel(path: Path, reader: Reader, channels: Channels) -> int | None:
+    """Return the index of the channel that is meant, None for the mean of all."""
+    info = reader.info
+    try:
+        return resolve(channels, info.channels, lambda: reader.blocks(0, info.n_samples, []))
+    except IndexError as error:
+        raise audio_error(path, str(error)) from error
+
+
+def _checked(path: Path, block: Waveform) -> Iterator[Waveform]:
+    # NaN is not
+    good = np.abs(block) <= LOUDEST
+    if not good.all():
+        # what comes before the first bad sample is sound
+        yield block[: int(good.argmin())]
+        _check_values(path, block)
+    yield block
 
 
 def resampled(blocks: Iterable[Waveform], rate_in: int, rate_out: int) -> Iterator[Waveform]:

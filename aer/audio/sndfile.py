@@ -1,4 +1,4 @@
-"""Reading through libsndfile: WAV, FLAC, OGG, Opus, MP3, AIFF and more. Waveforms are (samples,) float32, mono."""
+"""Reading through libsndfile: WAV, FLAC, Ogg, AIFF and more, with seek."""
 
 import contextlib
 import re
@@ -6,21 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import soundfile
 
-from aer.audio.info import AudioInfo, Waveform, audio_error, checked_rate, is_sparse
+from aer.audio.chunks import SLACK_BYTES, Layout
+from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
 from aer.errors import EmptyAudioError
 from aer.utils.stderr import quiet_stderr
 from aer.utils.systems import path_for_c
 
-BLOCK_VALUES = 1 << 19  # decoded at a time, over all channels, so that many of them don't fill the memory
-MP3_SEEK_FROM = 1 << 20  # samples up to which an MP3 is decoded from its start instead of sought in
-UNKNOWN_FRAMES = 1 << 62  # libsndfile's length of a stream whose header has none
-UNKNOWN_BYTES = 0x7FFF0000  # sizes from here on in a WAV header stand for "written to a pipe"
-SLACK_BYTES = 64  # the classic mistake, a size that counts the header too, is not a truncation
-MP3_SLACK = 0.005  # relative: the length of an MP3 without a Xing header is estimated from its bit rate
-MP3_SLACK_SAMPLES = 2 * 1152
+# decoded at a time, over all channels, so that many of them don't fill the memory
+BLOCK_VALUES = 1 << 19
+# libsndfile's length of a stream whose header has none
+UNKNOWN_FRAMES = 1 << 62
+# sizes from here on in a header stand for "written to a pipe"
+UNKNOWN_BYTES = 0x7FFF0000
+# samples of all channels per byte of the file, from which a header's length is checked at its end
+SPARSE = 100
+# of an Ogg's end are decoded from so far before it, as seeks into the last page are off by up to a page
+OGG_TAIL_SAMPLES = 1 << 17
 _DECLARED_SIZE = re.compile(r"^\s*(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
 
 
@@ -29,46 +32,114 @@ class UnknownLengthError(Exception):
 
 
 class SoundFile(soundfile.SoundFile):  # type: ignore[misc]
-    """soundfile's, without the notes on damaged MP3s that libmpg123 prints past libsndfile."""
+    """soundfile's, without the notes on damaged files that libmpg123 prints past libsndfile."""
 
-    def __init__(self, path: Path):
+    def __init__(self, source: "Path | View", **arguments: Any):
         with quiet_stderr():
-            super().__init__(path_for_c(path))
+            super().__init__(path_for_c(source) if isinstance(source, Path) else source, **arguments)
         self.is_mp3 = str(self.subtype).startswith("MPEG")
 
     def seek(self, frames: int, whence: int = 0) -> int:
         with quiet_stderr() if self.is_mp3 else contextlib.nullcontext():
             return int(super().seek(frames, whence))
 
-    def read(self, frames: int = -1, **arguments: Any) -> Waveform:
+    def read(self, frames: int = -1, **arguments: Any) -> Samples:
         with quiet_stderr() if self.is_mp3 else contextlib.nullcontext():
-            samples: Waveform = super().read(frames, **arguments)
-            return samples
+            samples: Samples = super().read(frames, **arguments)
+        return samples
 
 
-def read_info(path: Path, file: SoundFile, allow_cut_short: bool = False) -> AudioInfo:
-    """What the header says; AudioError where it promises more than there is.
+class View:
+    """A stretch of a file, as a file."""
 
-    `allow_cut_short`: for a WAV or AIFF what is there.
-    """
-    if not allow_cut_short or not file.frames:
-        _check_whole(path, file)
+    def __init__(self, path: Path, offset: int, n_bytes: int):
+        self.file = path.open("rb")
+        self.offset, self.n_bytes = offset, n_bytes
+        self.at = 0
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place of the stretch."""
+        self.at = place + (0, self.at, self.n_bytes)[whence]
+        return self.at
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self.at
+
+    def read(self, count: int) -> bytes:
+        """Return the bytes that follow, fewer at the end."""
+        self.file.seek(self.offset + self.at)
+        content = self.file.read(max(0, min(count, self.n_bytes - self.at)))
+        self.at += len(content)
+        return content
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+class SndfileReader:
+    """A recording that libsndfile reads."""
+
+    def __init__(self, path: Path, file: SoundFile, info: AudioInfo):
+        self.path, self.file, self.info = path, file, info
+
+    def blocks(self, first: int, stop: int, damages: list[Damage]) -> Iterator[Samples]:
+        """Yield samples `first` to `stop` in blocks (samples, channels); where it breaks, append that to `damages`."""
+        position, block_frames = first, max(1, BLOCK_VALUES // self.info.channels)
+        skip = 0
+        try:
+            if first and self.file.format == "OGG" and self.info.n_samples - first < OGG_TAIL_SAMPLES:
+                position = max(0, self.info.n_samples - 2 * OGG_TAIL_SAMPLES)
+                skip = first - position
+            if position or self.file.tell():
+                self.file.seek(position)
+            while position < stop:
+                block = self.file.read(min(stop - position, block_frames), dtype="float32", always_2d=True)
+                if not len(block):
+                    break
+                position += len(block)
+                yield block[min(skip, len(block)) :]
+                skip -= min(skip, len(block))
+        except soundfile.LibsndfileError as error:
+            damages.append(Damage(position, None, f"cut short or damaged: {error.error_string}"))
+            return
+        if position < stop:
+            promised = f"its header promises {self.info.n_samples} samples, decoding ends at {position}"
+            damages.append(Damage(position, None, f"cut short: {promised}"))
+
+
+def read_info(path: Path, file: SoundFile) -> AudioInfo:
+    """Return what the header says; AudioError where there are no samples."""
     n_samples = int(file.frames)
     if n_samples >= UNKNOWN_FRAMES:
         raise UnknownLengthError("its header gives no length")
     if n_samples <= 0:
         raise audio_error(path, "has no samples", EmptyAudioError)
-    info = AudioInfo(checked_rate(path, int(file.samplerate)), int(file.channels), n_samples)
-    if is_sparse(path, info):
+    rate = checked_rate(path, int(file.samplerate))
+    damages = [
+        Damage(n_samples, None, f"cut short: its header promises {declared} bytes of audio, {present} are there", True)
+        for declared, present in _DECLARED_SIZE.findall(file.extra_info)
+        if int(present) + SLACK_BYTES < int(declared) < UNKNOWN_BYTES
+    ]
+    info = AudioInfo(rate, int(file.channels), n_samples, damages=tuple(damages))
+    # silence, and headers that promise years, which would cost as many windows
+    if n_samples * info.channels > SPARSE * path.stat().st_size:
         _check_end(path, file, n_samples)
     return info
 
 
-def _check_whole(path: Path, file: SoundFile) -> None:
-    """AudioError for a truncated WAV or AIFF: libsndfile shortens it silently, and says so in its log alone."""
-    for declared, present in _DECLARED_SIZE.findall(file.extra_info):
-        if int(present) + SLACK_BYTES < int(declared) < UNKNOWN_BYTES:
-            raise audio_error(path, f"cut short: its header promises {declared} bytes of audio, {present} are there")
+def open_raw(path: Path, layout: Layout) -> SoundFile:
+    """Open the samples of a WAV or AIFF whose header gives a wrong size, as they lie."""
+    whole = layout.present - layout.present % layout.frame_bytes
+    return SoundFile(
+        View(path, layout.offset, whole),
+        format="RAW",
+        subtype=layout.subtype,
+        endian=layout.endian if layout.subtype not in ("PCM_U8", "PCM_S8", "ALAW", "ULAW") else "FILE",
+        channels=layout.channels,
+        samplerate=layout.sample_rate,
+    )
 
 
 def _check_end(path: Path, file: SoundFile, n_samples: int) -> None:
@@ -80,45 +151,3 @@ def _check_end(path: Path, file: SoundFile, n_samples: int) -> None:
         there = 0
     if not there:
         raise audio_error(path, f"cut short or damaged: its header promises {n_samples} samples, the last is not there")
-
-
-def _blocks(path: Path, file: SoundFile, info: AudioInfo, begin: int, stop: int) -> Iterator[Waveform]:
-    """Samples `begin` (where `file` stands) to `stop`, in mono blocks (samples,); an error if there are fewer."""
-    position, block_frames = begin, max(1, BLOCK_VALUES // info.channels)
-    while position < stop:
-        try:
-            block = file.read(min(stop - position, block_frames), dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise audio_error(path, f"cut short or damaged: {error.error_string}") from error
-        if not len(block):
-            break
-        position += len(block)
-        with np.errstate(invalid="ignore", over="ignore"):  # not finite: the caller looks
-            mono = block[:, 0] if info.channels == 1 else block.mean(axis=1)
-        yield mono  # outside: a stream that is left here may be closed by a thread that can't restore numpy's state
-    slack = max(MP3_SLACK_SAMPLES, MP3_SLACK * info.n_samples) if file.is_mp3 else 0
-    if stop - position > slack:
-        raise audio_error(path, f"cut short: its header promises {info.n_samples} samples, decoding ends at {position}")
-
-
-def span_blocks(path: Path, file: SoundFile, info: AudioInfo, first: int, stop: int | None) -> Iterator[Waveform]:
-    """Samples `first` to `stop` (None: the end) at the recording's own rate, in mono blocks (samples,)."""
-    stop = info.n_samples if stop is None else min(stop, info.n_samples)
-    # An MP3 frame needs bits of the frames before it: libmpg123 complains on the console after a seek into the middle
-    from_start = not file.seekable() or (file.is_mp3 and stop <= MP3_SEEK_FROM)
-    begin = 0 if from_start else first
-    try:
-        if begin:
-            file.seek(begin)
-    except soundfile.LibsndfileError as error:
-        raise audio_error(path, f"cut short or damaged: {error.error_string}") from error
-    spare = first - begin
-    for block in _blocks(path, file, info, begin, stop):
-        yield block[min(spare, len(block)) :]
-        spare -= min(spare, len(block))
-
-
-def all_blocks(path: Path, file: SoundFile, info: AudioInfo) -> Iterator[Waveform]:
-    """All samples that are there, in mono blocks (samples,), then AudioError if more were promised."""
-    yield from span_blocks(path, file, info, 0, None)
-    _check_whole(path, file)

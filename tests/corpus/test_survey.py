@@ -140,8 +140,12 @@ def test_text(troubled: tuple[Path, pd.DataFrame, str]) -> None:
             f"robin/faint.wav: {10 * np.log10(np.mean(faint**2)):.1f} dBFS",
             "robin/zeros.wav: digital silence",
         ],
-        "left out": ["wren/notes\\x1b[2J.txt: no audio file", "wren/text.wav: not audio"],
-        "can't be decoded": ["wren/broken.flac: cut short", "wren/nan.wav: has samples that are NaN"],
+        "left out": [
+            "wren/notes\\x1b[2J.txt: no audio file",
+            "wren/broken.flac: cut short",
+            "wren/text.wav: not audio",
+        ],
+        "can't be decoded": ["wren/nan.wav: has samples that are NaN"],
     }.items():
         at = next(i for i, line in enumerate(lines) if line.startswith(title))
         assert lines[at].endswith(f": {len(names)}")

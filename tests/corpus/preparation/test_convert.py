@@ -62,15 +62,17 @@ def test_m4a_goes_through_ffmpeg(tmp_path: Path) -> None:
     m4a = wav.with_name("m.m4a")
     subprocess.run(["ffmpeg", "-v", "error", "-i", wav, m4a], check=True, stdin=subprocess.DEVNULL)
     decoded = subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", m4a, "-f", "s16le", "-"],
+        ["ffmpeg", "-v", "error", "-i", m4a, "-f", "f32le", "-"],
         check=True,
         capture_output=True,
         stdin=subprocess.DEVNULL,
     ).stdout
     prepare(tmp_path)
-    pcm = np.frombuffer(decoded, "<i2").reshape(-1, 2).mean(axis=1, dtype=np.float32) / 32768
+    pcm = np.frombuffer(decoded, "<f4").reshape(-1, 2).mean(axis=1)
     oracle = np.rint(soxr.resample(pcm, 44100, 32000, quality="VHQ").astype(np.float64) * 32768).astype(np.int16)
-    assert np.array_equal(clip(tmp_path, "robin/m.wav"), oracle)
+    made = clip(tmp_path, "robin/m.wav")
+    # another release of FFmpeg's decoder may round otherwise
+    assert made.shape == oracle.shape and np.abs(made.astype(np.int32) - oracle).max() <= 1
 
 
 @needs_ffmpeg

@@ -1,0 +1,98 @@
+"""Channels to one: their mean, or one of them; and what is odd about them (opposite phase, a dead channel)."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from aer.audio.info import Samples, Waveform
+
+Channels = Literal["mix", "first", "loudest"] | int
+"""The mean of all, the first, the one with the most energy in the whole recording, or a number from 1 on."""
+
+# a channel is dead that is so much weaker than the loudest (60 dB)
+DEAD = 1e-6
+# two channels cancel each other in their mean from this correlation on
+OPPOSITE = -0.9
+
+
+@dataclass(frozen=True)
+class ChannelLevels:
+    """Mean square of each channel (channels,), and how each pair correlates (channels, channels), NaN for silence."""
+
+    power: npt.NDArray[np.float64]
+    correlation: npt.NDArray[np.float64]
+
+    @property
+    def loudest(self) -> int:
+        """Return the index of the channel with the most energy, the first of equals."""
+        return int(self.power.argmax())
+
+
+def pick_channel(samples: Samples, channel: int | None) -> Waveform:
+    """Return (samples, channels) -> (samples,): a channel, or the mean of all for None."""
+    if samples.shape[1] == 1:
+        return samples[:, 0]
+    if channel is not None:
+        return np.ascontiguousarray(samples[:, channel])
+    # not finite: the caller looks
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean: Waveform = samples.mean(axis=1)
+    return mean
+
+
+def resolve(channels: Channels, n_channels: int, blocks: Callable[[], Iterable[Samples]]) -> int | None:
+    """Return the index of the channel that is meant, None for the mean. `blocks`: the recording, for "loudest".
+
+    Raise IndexError for a number that the recording has no channel for.
+    """
+    if channels == "mix" or n_channels == 1:
+        return None if channels in ("mix", "first", "loudest", 1) else _index(channels, n_channels)
+    if channels == "first":
+        return 0
+    if channels == "loudest":
+        return channel_levels(blocks()).loudest
+    return _index(channels, n_channels)
+
+
+def _index(channels: Channels, n_channels: int) -> int:
+    if not isinstance(channels, int) or not 1 <= channels <= n_channels:
+        raise IndexError(f"has no channel {channels}: there are {n_channels}")
+    return channels - 1
+
+
+def channel_levels(blocks: Iterable[Samples]) -> ChannelLevels:
+    """Return the channels' power and correlation over blocks (samples, channels); those of no block are empty."""
+    products: npt.NDArray[np.float64] | None = None
+    sums: npt.NDArray[np.float64] | None = None
+    n_samples = 0
+    for block in blocks:
+        wide = block.astype(np.float64)
+        products = wide.T @ wide if products is None else products + wide.T @ wide
+        sums = wide.sum(axis=0) if sums is None else sums + wide.sum(axis=0)
+        n_samples += len(block)
+    if products is None or sums is None or not n_samples:
+        return ChannelLevels(np.zeros(0), np.zeros((0, 0)))
+    # a constant offset says nothing of the sound
+    mean = sums / n_samples
+    covariance = products / n_samples - np.outer(mean, mean)
+    power = np.maximum(np.diag(covariance), 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = covariance / np.sqrt(np.outer(power, power))
+    return ChannelLevels(power, correlation)
+
+
+def channel_notes(levels: ChannelLevels) -> tuple[str, ...]:
+    """Return what is odd: dead channels, and pairs in opposite phase, which their mean silences. Numbers are from 1."""
+    peak = levels.power.max(initial=0)
+    if len(levels.power) < 2 or peak == 0:
+        return ()
+    dead = levels.power < DEAD * peak
+    notes = [f"channel {index + 1} is dead" for index in np.flatnonzero(dead)]
+    for one in range(len(dead)):
+        for other in range(one + 1, len(dead)):
+            if not dead[one] and not dead[other] and levels.correlation[one, other] < OPPOSITE:
+                notes.append(f"channels {one + 1} and {other + 1} are in opposite phase: their mean cancels the sound")
+    return tuple(notes)

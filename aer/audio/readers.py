@@ -1,0 +1,126 @@
+"""Which reader takes which kind of recording, and why: one table, tried from left to right."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import soundfile
+
+from aer.audio import chunks, sniff
+from aer.audio.containers import ContainerReader, UnknownFormatError
+from aer.audio.fallback import AudioreadReader
+from aer.audio.flac_reader import FlacReader
+from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
+from aer.audio.mapping import mapped
+from aer.audio.mpeg_reader import MpegReader
+from aer.audio.ogg_reader import OggReader
+from aer.audio.sndfile import SndfileReader, SoundFile, UnknownLengthError, open_raw, read_info
+from aer.errors import EmptyAudioError
+
+
+class Reader(Protocol):
+    """A recording that can be read. What is damaged is known from `info`, or appended while it is read."""
+
+    info: AudioInfo
+
+    def blocks(self, first: int, stop: int, damages: list[Damage]) -> Iterator[Samples]:
+        """Yield samples `first` to `stop` in blocks (samples, channels), zeros where they are lost in between."""
+
+
+class SoundReader:
+    """What libsndfile reads with seek, its sizes held against the file's; where they are wrong, as raw samples."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.layout = _layout(path)
+        with self._open() as file:
+            info = read_info(path, file)
+        layout = self.layout
+        damages, notes = info.damages, info.notes
+        if layout is not None and layout.is_cut:
+            words = f"its header promises {layout.declared} bytes of audio, {layout.present} are there"
+            damages = (Damage(info.n_samples, None, f"cut short: {words}", is_promised=True),)
+        elif layout is not None and layout.has_more:
+            notes = (f"its header promises {layout.declared} bytes of audio, {layout.present} are there",)
+        self.info = AudioInfo(info.sample_rate, info.channels, info.n_samples, notes, damages)
+
+    def _open(self) -> SoundFile:
+        layout = self.layout
+        if layout is None or not layout.has_more:
+            return SoundFile(self.path)
+        if not layout.subtype:
+            raise UnknownFormatError("its header gives a wrong size of what is no plain samples")
+        checked_rate(self.path, layout.sample_rate)
+        if layout.n_samples == 0:
+            raise audio_error(self.path, "has no samples", EmptyAudioError)
+        return open_raw(self.path, layout)
+
+    def blocks(self, first: int, stop: int, damages: list[Damage]) -> Iterator[Samples]:
+        """Yield samples `first` to `stop` in blocks (samples, channels)."""
+        with self._open() as file:
+            yield from SndfileReader(self.path, file, self.info).blocks(first, stop, damages)
+
+
+def _layout(path: Path) -> chunks.Layout | None:
+    with mapped(path) as data:
+        return chunks.read_layout(data, len(data))
+
+
+TABLE: dict[str, tuple[Callable[[Path], Reader], ...]] = {
+    # libsndfile seeks to the sample and scales all depths alike; sizes in headers are checked
+    **dict.fromkeys(("wav", "aiff", "w64", "caf", "au"), (SoundReader, ContainerReader, AudioreadReader)),
+    # libsndfile while it is sound; frames found one by one behind a break, or where STREAMINFO is wrong
+    "flac": (FlacReader, SoundReader, ContainerReader, AudioreadReader),
+    # libsndfile where all pages are there; it skips damaged ones without a word, and seeks wrongly in FLAC in Ogg
+    "ogg": (OggReader, ContainerReader, SoundReader, AudioreadReader),
+    # libsndfile guesses lengths without a Xing header and takes an ID3 tag for sound: frames are walked
+    "mpeg": (MpegReader, SoundReader, ContainerReader, AudioreadReader),
+    # what only FFmpeg reads
+    **dict.fromkeys(
+        [
+            "mp4",
+            "matroska",
+            "asf",
+            "avi",
+            "wavpack",
+            "ape",
+            "tta",
+            "musepack",
+            "tak",
+            "amr",
+            "adts",
+            "ac3",
+            "dsf",
+            "real",
+            "shorten",
+            "qoa",
+        ],
+        (ContainerReader, AudioreadReader),
+    ),
+    # anything else
+    "": (SoundReader, MpegReader, ContainerReader, AudioreadReader),
+}
+
+
+def open_reader(path: Path) -> Reader:
+    """Return the reader of a recording. Raise AudioError where none takes it, or where it holds no samples."""
+    with path.open("rb") as file:
+        head = file.read(sniff.HEAD_BYTES)
+    kind = sniff.kind_of(path)
+    # some of libsndfile's headers are text (NIST SPHERE); FFmpeg would follow a playlist
+    is_text = not kind and sniff.is_text(head)
+    reasons: list[str] = []
+    for reader in (SoundReader,) if is_text else TABLE.get(kind, TABLE[""]):
+        try:
+            return reader(path)
+        except (UnknownFormatError, UnknownLengthError) as error:
+            reasons.append(str(error))
+        except soundfile.LibsndfileError as error:
+            # "possibly a pipe": what it says of any MP3 that is none
+            reasons.append("" if "possibly a pipe" in error.error_string else error.error_string.lower().rstrip("."))
+    if is_text:
+        raise audio_error(path, f"not audio, but {sniff.advice(path) or 'text or a playlist of other files'}")
+    why = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
+    what_to_do = sniff.advice(path)
+    words = "not audio, or a format that is not known"
+    raise audio_error(path, ": ".join(filter(None, [words, what_to_do])) + (f" ({why})" if why else ""))

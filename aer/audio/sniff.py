@@ -1,0 +1,183 @@
+"""What a file is by its first bytes, not by its name; and what to do about one that is no recording."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from aer.audio import mpeg
+from aer.audio.tags import after_tags
+
+HEAD_BYTES = 1 << 16
+# none of so many bytes is one that no text has
+TEXT_BYTES = 512
+LFS_START = b"version https://git-lfs"
+# with these FFmpeg would go on to read files that a text names; it looks for the latter two anywhere in the beginning
+PLAYLIST_STARTS = (b"#extm3u", b"ffconcat", b"<", b"[playlist]", b"v=0")
+PLAYLIST_MARKS = (b"<mpd", b"c=in ip")
+_W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+
+# kind: what a file begins with, at which place
+MAGIC: tuple[tuple[str, int, bytes], ...] = (
+    ("w64", 0, _W64),
+    ("flac", 0, b"fLaC"),
+    ("ogg", 0, b"OggS"),
+    ("caf", 0, b"caff"),
+    ("au", 0, b".snd"),
+    ("mp4", 4, b"ftyp"),
+    ("mp4", 4, b"moov"),
+    ("mp4", 4, b"mdat"),
+    ("mp4", 4, b"wide"),
+    ("mp4", 4, b"free"),
+    ("mpegps", 0, b"\x00\x00\x01\xba"),
+    ("nist", 0, b"NIST_1A"),
+    ("matroska", 0, b"\x1a\x45\xdf\xa3"),
+    ("asf", 0, _ASF),
+    ("wavpack", 0, b"wvpk"),
+    ("ape", 0, b"MAC "),
+    ("tta", 0, b"TTA1"),
+    ("musepack", 0, b"MPCK"),
+    ("musepack", 0, b"MP+"),
+    ("tak", 0, b"tBaK"),
+    ("amr", 0, b"#!AMR"),
+    ("wac", 0, b"WAac"),
+    ("dsf", 0, b"DSD "),
+    ("real", 0, b".RMF"),
+    ("voc", 0, b"Creative Voice File"),
+    ("shorten", 0, b"ajkg"),
+    ("qoa", 0, b"qoaf"),
+)
+# RIFF and FORM say at byte 8 what they hold
+FORMS = {b"WAVE": "wav", b"AIFF": "aiff", b"AIFC": "aiff", b"AVI ": "avi", b"8SVX": "svx", b"16SV": "svx"}
+# their sync words, and how the length of a frame is found, to see whether another one follows
+_AC3_RATES_HZ = (48000, 44100, 32000)
+_AC3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
+
+
+def kind_of(path: Path) -> str:
+    """Return the kind of sound file ("wav", "flac", "mpeg", ...) by its content, "" for what is none. Raise OSError."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        behind = after_tags(head)
+        if not behind:
+            return kind_of_bytes(head)
+        # a picture in the tag may be large
+        file.seek(behind)
+        return kind_of_bytes(file.read(HEAD_BYTES), is_tagged=True)
+
+
+def looks_like_audio(path: Path) -> bool:
+    """Return whether a file's content is that of a sound file, whatever its name. Raise OSError."""
+    return bool(kind_of(path))
+
+
+def kind_of_bytes(head: bytes, is_tagged: bool = False) -> str:
+    """Return the kind of a file that begins so; `is_tagged`: behind an ID3 tag."""
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM", b"BW64"):
+        return FORMS.get(head[8:12], "")
+    for kind, place, magic in MAGIC:
+        if head[place : place + len(magic)] == magic:
+            return kind
+    if _frames_follow(head, _adts_bytes):
+        return "adts"
+    if _frames_follow(head, _ac3_bytes):
+        return "ac3"
+    # a cut-off or damaged beginning has the rest of a frame in front
+    if is_text(head):
+        return ""
+    if mpeg.first_frame(head, 0, min(len(head), 4096)) is not None:
+        return "mpeg"
+    return "mpeg" if is_tagged else ""
+
+
+def _frames_follow(head: bytes, length_of: Callable[[bytes], int], count: int = 3) -> bool:
+    """Return whether several frames follow each other from the start, or fewer up to the end."""
+    at = 0
+    for _ in range(count):
+        n_bytes = length_of(head[at : at + 8])
+        if not n_bytes:
+            return at > 0 and at == len(head)
+        at += n_bytes
+    return True
+
+
+def _adts_bytes(head: bytes) -> int:
+    """Return the length of an AAC frame by its header, 0 for none."""
+    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 > 12:
+        return 0
+    n_bytes = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    return n_bytes if n_bytes > 7 else 0
+
+
+def _ac3_bytes(head: bytes) -> int:
+    """Return the length of an AC-3 frame by its header, 0 for none."""
+    if len(head) < 6 or head[:2] != b"\x0b\x77":
+        return 0
+    if head[5] >> 3 > 10:
+        return 2 * (((head[2] & 7) << 8 | head[3]) + 1)
+    rate_code, size_code = head[4] >> 6, head[4] & 63
+    if rate_code == 3 or size_code > 37:
+        return 0
+    words = _AC3_KBPS[size_code // 2] * 1000 * 1536 // (16 * _AC3_RATES_HZ[rate_code])
+    return 2 * (words + (size_code % 2 if rate_code == 1 else 0))
+
+
+def is_text(head: bytes) -> bool:
+    """Return whether a file that begins so is text, or a playlist that FFmpeg would follow. No audio is."""
+    lowered = head[:4096].lower().removeprefix(b"\xef\xbb\xbf").lstrip()
+    return (
+        min(head[:TEXT_BYTES], default=0) > 8
+        or lowered.startswith(PLAYLIST_STARTS)
+        or any(mark in lowered for mark in PLAYLIST_MARKS)
+    )
+
+
+def is_lfs_pointer(head: bytes) -> bool:
+    """Return whether a file that begins so is what Git LFS leaves in a file's stead."""
+    return head.startswith(LFS_START)
+
+
+def advice(path: Path) -> str:
+    """Return what a refused file is and what to do about it, "" where nothing better is known. Raise OSError."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    start = head.lstrip()[:512].lower()
+    if is_lfs_pointer(head):
+        return "a Git LFS pointer, not the recording itself: git lfs pull"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "a web page: download the recording again, its address may need a login"
+    if zipfile.is_zipfile(path):
+        return "a zip archive: unpack it"
+    if head[:2] == b"\x1f\x8b":
+        return "compressed by gzip: gunzip it"
+    if head[:4] == b"Rar!" or head[:6] == b"7z\xbc\xaf\x27\x1c":
+        return "an archive: unpack it"
+    if head[:4] == b"WAac":
+        return "Wildlife Acoustics' WAC: convert it to WAV with Kaleidoscope or wac2wav"
+    if head[4:8] == b"ftyp" and (b"drms" in head or b"enca" in head):
+        return "encrypted (DRM): export it unprotected from the program that bought it"
+    if head[4:8] in (b"ftyp", b"mdat") and not _has_moov(path):
+        return "its index (moov) is missing, as it was not finished: untrunc, with a whole file of the same recorder"
+    if not head.strip(b"\0"):
+        return "nothing but zeros at its start: copy it again from the card"
+    if is_text(head):
+        return "text or a playlist of other files"
+    return ""
+
+
+def _has_moov(path: Path) -> bool:
+    """Return whether one of the boxes of an MP4 is its index."""
+    at, n_bytes = 0, path.stat().st_size
+    with path.open("rb") as file:
+        while at + 8 <= n_bytes:
+            file.seek(at)
+            head = file.read(16)
+            size, name = int.from_bytes(head[:4], "big"), head[4:8]
+            if name == b"moov":
+                return True
+            if size == 1:
+                size = int.from_bytes(head[8:16], "big")
+            if size < 8:
+                return False
+            at += size
+    return False
