@@ -1,0 +1,61 @@
+"""What `aer predict` writes besides tables of text: `events.json` and `events.parquet`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aer.corpus.annotations.rows import Columns
+from aer.corpus.annotations.table_text import Row
+from aer.errors import InputError
+from aer.utils.text import printable
+
+NAMES = ("file", "start_s", "end_s", "label")
+COLUMNS = Columns(start=1, end=2, label=3, name=lambda cells: cells[0])
+HEARD = ("ok", "partial")  # the status of recordings of which is known what they hold
+
+
+def json_rows(text: str, path: Path) -> list[Row] | None:
+    """The events of an `events.json`, and a row without times for a recording without events; None for other JSON."""
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{printable(path)}, line {error.lineno}: is no JSON: {error.msg}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("recordings"), list):
+        return None
+    rows: list[Row] = []
+    for recording in document["recordings"]:
+        if not isinstance(recording, dict) or not isinstance(recording.get("events"), list):
+            return None
+        name = str(recording.get("file", ""))
+        for event in recording["events"]:
+            if not isinstance(event, dict):
+                return None
+            rows.append(Row(len(rows) + 1, [name, *(_cell(event.get(key)) for key in NAMES[1:])]))
+        if not recording["events"] and recording.get("status", "ok") in HEARD:
+            rows.append(Row(len(rows) + 1, [name, "", "", ""]))
+    return rows
+
+
+def parquet_rows(path: Path) -> list[Row] | None:
+    """The events of an `events.parquet`, and None for other columns; InputError where pyarrow is missing."""
+    try:
+        import pyarrow.lib
+        import pyarrow.parquet
+    except ImportError as error:
+        raise InputError(f"{printable(path)}: reading Parquet needs pyarrow: pip install 'pyarrow>=15'") from error
+    try:
+        if not set(NAMES) <= set(pyarrow.parquet.read_schema(path).names):
+            return None
+        columns = pyarrow.parquet.read_table(path, columns=list(NAMES)).to_pydict()
+    except (OSError, pyarrow.lib.ArrowException) as error:
+        raise InputError(f"{printable(path)}: can't be read as Parquet: {error}") from error
+    cells: Sequence[Sequence[Any]] = [columns[name] for name in NAMES]
+    return [Row(line, list(map(_cell, row))) for line, row in enumerate(zip(*cells, strict=True), start=1)]
+
+
+def _cell(value: Any) -> str:
+    """A value as text. Times to the microsecond, as tables have them."""
+    if value is None:
+        return ""
+    return str(round(value, 6)) if isinstance(value, float) else str(value).strip()
