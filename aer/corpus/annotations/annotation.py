@@ -12,6 +12,10 @@ MICROSECONDS = 1_000_000  # events that agree to the microsecond are one
 UNKNOWN_LABELS = frozenset({"?", "??", "???", "unknown", "unk", "unidentified", "unid", "unsure", "noid", "no id"})
 
 
+class NoTimesError(Exception):
+    """A file in which there are no labelled times; the text says why. Never leaves this package."""
+
+
 @dataclass(frozen=True, slots=True)
 class Annotation:
     """A label with its time in a recording."""

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aer.corpus.annotations import documents, lists, raven, tables
-from aer.corpus.annotations.annotation import Annotation, Annotations, Remarks, Skipped, Table, label_notes, where
+from aer.corpus.annotations.annotation import (
+    Annotation,
+    Annotations,
+    NoTimesError,
+    Remarks,
+    Skipped,
+    Table,
+    label_notes,
+    where,
+)
 from aer.corpus.annotations.columns import label_indices, plain_name
 from aer.corpus.annotations.rows import Columns, annotations, padded
 from aer.corpus.annotations.table_text import Row, Text, decode, delimiter
@@ -26,10 +35,6 @@ ENDINGS = re.compile(
     re.IGNORECASE,
 )
 RAVEN_OF_AER = "Selection|View|Channel|Begin Time (s)|End Time (s)|Low Freq (Hz)|High Freq (Hz)|Begin File|Begin Path"
-
-
-class NoTimesError(Exception):
-    """A file in which no labelled times are; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -103,23 +108,25 @@ def _read(file: Path, own_name: str, label_column: str | None, remarks: Remarks)
     if file.suffix.lower() == ".parquet":
         return _of_document(documents.parquet_rows(file), "parquet", file, own_name, remarks), []
     try:
-        text = decode(file.read_bytes(), file)
+        data = file.read_bytes()
     except OSError as error:
         raise InputError(f"{printable(file)} can't be read: {error.strerror}") from error
+    text = decode(data, file)
     if text is None:
         raise NoTimesError("is no text")
     if file.suffix.lower() == ".json":
         if text.problem:
             raise InputError(text.problem)
-        return _of_document(documents.json_rows(text.text, file), "json", file, own_name, remarks), []
+        return _of_document(documents.json_rows(text.text), "json", file, own_name, remarks), []
     content = _of_text(text, file, own_name, label_column, remarks)
+    if text.problem and any("\udc80" <= c <= "\udcff" for event in content.events for c in event.label):
+        # in names of recordings such bytes may be those that the files have
+        raise InputError(text.problem)
     decoded = [] if text.encoding == "utf-8" else [f"{printable(file)} is not in UTF-8, but in {text.encoding}"]
     return content, decoded
 
 
-def _of_document(rows: list[Row] | None, kind: str, file: Path, own_name: str, remarks: Remarks) -> _Content:
-    if rows is None:
-        raise NoTimesError("has no events as aer predict writes them")
+def _of_document(rows: list[Row], kind: str, file: Path, own_name: str, remarks: Remarks) -> _Content:
     events, names = annotations(rows, documents.COLUMNS, file, own_name, remarks)
     return _Content(kind, "label", True, events, names)
 
@@ -135,8 +142,6 @@ def _of_text(text: Text, file: Path, own_name: str, label_column: str | None, re
     header = leading[0].cells
     if columns is None and (len(leading) > 1 or tables.find_columns(header, 0) is None):
         raise NoTimesError(f"has no columns of times: {some(header, 6)}")
-    if text.problem:
-        raise InputError(text.problem)
     if columns is not None:
         return _list(itertools.chain(leading, rows), columns, mark, file, own_name, remarks)
     return _with_header(header, padded(rows, len(header), file, mark == "\t"), file, own_name, label_column, remarks)
@@ -222,7 +227,7 @@ def _label_index(
         chosen, *others = (printable(header[index]) for index in filled)
         kind = f"whose label is their {chosen}, though they have {some(others)} too"
         remarks.add(kind, file, rows[0].line, len(rows))
-    return (filled or likely or [None])[0]
+    return next(iter(filled or likely), None)
 
 
 def _ordered(events: list[Annotation]) -> tuple[Annotation, ...]:

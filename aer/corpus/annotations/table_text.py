@@ -32,7 +32,7 @@ class Text:
 
     text: str
     encoding: str
-    problem: str = ""  # why it can't be decoded: `text` then has replacement characters
+    problem: str = ""  # why it can't be decoded: `text` then has surrogates for bytes, as names of files have them
 
 
 class Row(NamedTuple):
@@ -59,24 +59,22 @@ def decode(data: bytes, path: Path) -> Text | None:
         line = data.count(b"\n", 0, error.start) + 1
         readings = f" (it may read {_excerpt(western)} or {_excerpt(other)})" if western and other else ""
         problem = f"{printable(path)}, line {line}: is not UTF-8{readings}: save the table as UTF-8"
-        return Text(data.decode("utf-8-sig", errors="replace"), "utf-8", problem)
+        return Text(data.decode("utf-8-sig", errors="surrogateescape"), "utf-8", problem)
 
 
 def _strictly(data: bytes, encoding: str, path: Path) -> Text:
     try:
         return Text(data.decode(encoding).removeprefix("\ufeff"), "UTF-16")
-    except UnicodeDecodeError:
-        problem = f"{printable(path)}: begins as UTF-16 and is not: save the table as UTF-8"
-        return Text(data.decode(encoding, errors="replace"), "UTF-16", problem)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{printable(path)}: begins as UTF-16 and is not: save the table as UTF-8") from error
 
 
 def _utf16_without_mark(data: bytes) -> str | None:
-    """The byte order of ASCII text in UTF-16; None for other bytes."""
-    odd, even = data[1::2].count(0), data[::2].count(0)
-    most = max(1, len(data) // 4)
-    if odd >= most and not even:
-        return "utf-16-le"
-    return "utf-16-be" if even >= most and not odd else None
+    """The byte order of text in UTF-16 that is mostly ASCII; None for other bytes."""
+    for encoding, high, low in (("utf-16-le", data[1::2], data[::2]), ("utf-16-be", data[::2], data[1::2])):
+        if 2 * high.count(0) >= len(high) and min(low) >= ord("\t"):
+            return encoding
+    return None
 
 
 def _western(data: bytes) -> tuple[str | None, str | None]:

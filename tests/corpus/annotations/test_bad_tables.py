@@ -1,0 +1,123 @@
+"""Tables that can't be right: one line that names the file and the row. And large ones: how long they take."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from aer.corpus.annotations.read import read_annotations
+from aer.errors import InputError
+
+HEADER = "path,start_s,end_s,label\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a.wav,2,1,wren", r"line 3: ends at 1 s, before its start at 2 s$"),
+        ("a.wav,-1,1,wren", r"line 3: starts at -1 s, before its recording$"),
+        ("a.wav,soon,1,wren", r"line 3: 'soon' is no number of seconds$"),
+        ("a.wav,0:01,1,wren", r"line 3: '0:01' is no number of seconds$"),
+        ("a.wav,1_0,11,wren", r"line 3: '1_0' is no number of seconds$"),
+        ("a.wav,,1,wren", r"line 3: '' is no number of seconds$"),
+        ("a.wav,0,inf,wren", r"line 3: 'inf' is no number of seconds$"),
+        ("a.wav,nan,1,wren", r"line 3: 'nan' is no number of seconds$"),
+        ("a.wav,1,1e12,wren", r"line 3: ends at 1e\+12 s, after more than a month: are these seconds\?$"),
+        (",1,2,wren", r"line 3: names no recording$"),
+        ("a.wav,1,2", r"line 3: has 3 cells, and its header has 4$"),
+        ("a.wav,1,2,wren,robin", r"line 3: has 5 cells, and its header has 4$"),
+        ('a.wav,1,2,"wren', r"line 3: can't be read: unexpected end of data$"),
+        ("a.wav,2,1,wren\na.wav,3,1,x", r"before its start at 2 s; 1 other row of the table can't be right either$"),
+    ],
+)
+def test_rows(tmp_path: Path, row: str, message: str) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text(f"{HEADER}a.wav,0,1,wren\n{row}\n")
+    for place in (table, tmp_path):
+        with pytest.raises(InputError, match=rf"^{table}, .*{message}") as error:
+            read_annotations(place)
+        assert "\n" not in str(error.value)
+
+
+def test_places_without_labelled_times(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^annotations .*nowhere are not there$"):
+        read_annotations(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"has no table of labelled times$"):
+        read_annotations(tmp_path)
+    table = tmp_path / "notes.txt"
+    table.write_text("some words\n")
+    with pytest.raises(InputError, match=r"notes\.txt has no labelled times: has no columns of times: some words$"):
+        read_annotations(table)
+    with pytest.raises(InputError, match=rf"has no table of labelled times: {table}: has no columns of times"):
+        read_annotations(tmp_path)
+
+
+def test_empty_files(tmp_path: Path) -> None:
+    """Audacity's label track of a recording without events is one."""
+    (tmp_path / "a.txt").touch()
+    (tmp_path / "b.csv").write_text(" \n\n")
+    read = read_annotations(tmp_path)
+    assert read.events == {"a": (), "b": ()}
+    assert {table.format for table in read.tables} == {"empty"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "cp1252"])
+def test_encodings(tmp_path: Path, encoding: str) -> None:
+    table = tmp_path / "a.csv"
+    table.write_bytes(f"{HEADER}a.wav,0,1,Grünfink\nb.wav,0,1,Großer Brachvogel\n".encode(encoding))
+    read = read_annotations(table)
+    assert list(read.label_counts) == ["Großer Brachvogel", "Grünfink"]
+    told = {"utf-8-sig": (), "cp1252": (f"{table} is not in UTF-8, but in Windows-1252",)}
+    assert read.notes == told.get(encoding, (f"{table} is not in UTF-8, but in UTF-16",))
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "readings"),
+    [
+        ("Fauvette à tête noire", "cp1252", r" \(it may read à or ą\)"),
+        ("соловей", "cp1251", ""),
+        ("słowik rdzawy", "cp1250", ""),
+        ("Grünfink", "mac_roman", ""),
+        ("黑鸟", "gb18030", ""),
+    ],
+)
+def test_an_encoding_that_is_not_certain_is_no_guess(tmp_path: Path, text: str, encoding: str, readings: str) -> None:
+    table = tmp_path / "a.csv"
+    table.write_bytes(f"{HEADER}a.wav,0,1,wren\nb.wav,0,1,{text}\n".encode(encoding))
+    message = rf"a\.csv, line 3: is not UTF-8{readings}.*: save the table as UTF-8$"
+    for place in (table, tmp_path):
+        with pytest.raises(InputError, match=message):
+            read_annotations(place)
+    table.write_bytes(f"note\n{text}\n".encode(encoding))
+    (tmp_path / "b.txt").touch()
+    assert [skip.table for skip in read_annotations(tmp_path).skipped] == [table]
+
+
+def test_duplicate_rows_count_once(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text(f"{HEADER}a.wav,0,1,wren\na.wav,0,1.0000001,wren\na.wav,0,1,robin\nb.wav,0,1,wren\n")
+    read = read_annotations(table)
+    assert [(e.recording, e.label) for events in read.events.values() for e in events] == [
+        ("a.wav", "robin"),
+        ("a.wav", "wren"),
+        ("b.wav", "wren"),
+    ]
+    assert read.notes == (f"1 row that other rows repeat, counted once (the first: {table}, line 3)",)
+
+
+def test_json_that_is_none(tmp_path: Path) -> None:
+    table = tmp_path / "events.json"
+    table.write_text('{"recordings": [')
+    with pytest.raises(InputError, match=r"events\.json has no labelled times: is no JSON: Expecting value in line 1$"):
+        read_annotations(table)
+
+
+def test_a_hundred_thousand_rows_take_seconds(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    rows = (f"site{n % 50}/rec{n % 1000}.wav,{n / 100},{n / 100 + 1.5},species {n % 97}\n" for n in range(100_000))
+    table.write_text(HEADER + "".join(rows))
+    began_s = time.process_time()
+    read = read_annotations(table)
+    # about one on a machine with nothing else to do, measured as processor time; twice the promise for busy ones
+    assert time.process_time() - began_s < 4
+    assert sum(map(len, read.events.values())) == 100_000
