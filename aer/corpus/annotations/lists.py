@@ -10,22 +10,24 @@ NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?")
 FREQUENCIES = "\\"  # begins the line with a label's frequencies
 
 
-def find_columns(first: Sequence[str]) -> Columns | None:
+def find_columns(first: Sequence[str], mark: str | None) -> Columns | None:
     """Which cell is which, by the first row; None where it is no row of a list.
 
     start, end, label (Audacity, sed_eval); recording, start, end, label; recording, scene, start, end, label (DCASE).
-    More cells may follow.
+    More cells may follow. Labels that are numbers are Audacity's alone (`mark`, the delimiter, is a tab): other rows of
+    numbers are measurements, or a header with the numbers of classes.
     """
-    times = [bool(NUMBER.fullmatch(cell)) for cell in first]
-    for start in range(3):
-        if times[start : start + 2] == [True, True] and not any(times[:start]):
-            if start == 0:
-                # Audacity: low and high frequency get their cells in `with_frequencies`
-                return Columns(start=0, end=1, label=2, low=3, high=4)
-            if len(first) > start + 2 and all(first[:start]):
-                return Columns(start=start, end=start + 1, label=start + 2, name=lambda cells: cells[0])
-            return None
-    return None
+    numbers = [bool(NUMBER.fullmatch(cell)) for cell in first]
+    start = next((start for start in range(3) if numbers[start : start + 2] == [True, True]), None)
+    if start is None or any(numbers[:start]) or not all(first[:start]):
+        return None
+    of_audacity = start == 0 and mark == "\t" and len(first) <= 3
+    if not of_audacity and (len(first) < start + 3 or numbers[start + 2]):
+        return None
+    if start == 0:
+        # Audacity: low and high frequency get their cells in `with_frequencies`
+        return Columns(start=0, end=1, label=2, low=3, high=4)
+    return Columns(start=start, end=start + 1, label=start + 2, name=lambda cells: cells[0])
 
 
 def with_frequencies(rows: Iterable[Row]) -> list[Row]:

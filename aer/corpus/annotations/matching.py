@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from aer.audio.info import SUFFIXES
 from aer.corpus.annotations.annotation import Annotation, Annotations, without_duplicates
 from aer.utils.file_names import clip_stems
 from aer.utils.text import counted, printable, some
@@ -89,19 +90,20 @@ def match(annotations: Annotations, recordings: Mapping[str, float | None]) -> M
             names.ambiguous[name] = tuple(sorted(found))
         else:
             names.unmatched[name] = None
-    _drop_contradictions(names, index)
+    _drop_contradictions(names, index, own)
     return _gathered(annotations, names, recordings)
 
 
 def _own_names_of_single_tables(annotations: Annotations) -> dict[str, str]:
-    """For recordings that one table names, and no other recording with it: the table's own name."""
-    tables = [table for table in annotations.tables if table.named_in_rows]
-    counts = Counter(name for table in tables for name in table.recordings)
-    return {
-        table.recordings[0]: table.own_name
-        for table in tables
-        if len(table.recordings) == 1 and counts[table.recordings[0]] == 1
-    }
+    """For recordings that only tables of one recording name, all with one name of their own: that name."""
+    own: dict[str, set[str]] = {}
+    several: set[str] = set()
+    for table in annotations.tables:
+        if len(table.recordings) > 1:
+            several.update(table.recordings)
+        elif table.named_in_rows and table.recordings:
+            own.setdefault(table.recordings[0], set()).add(table.own_name)
+    return {name: min(names) for name, names in own.items() if len(names) == 1 and name not in several}
 
 
 class _Index:
@@ -133,24 +135,51 @@ class _Index:
         return {candidate: n for candidate, n in agreeing.items() if n == most}
 
 
-def _drop_contradictions(names: _Names, index: _Index) -> None:
-    """Where names with different folders mean one recording, only those that agree best with it are right.
+def _drop_contradictions(names: _Names, index: _Index, own: set[str]) -> None:
+    """Where names that can't be of one recording mean one, only those that agree best with it stay, or none.
 
     Recorders on one schedule give files of the same name at every site: a site whose recordings are not there must not
-    lend its events to another's.
+    lend its events to another's. Tables' `own` names are only hints: in two of their folders may be two annotators.
     """
     by_recording: dict[str, list[str]] = {}
     for name, recording in names.recording.items():
         by_recording.setdefault(recording, []).append(name)
     for recording, claiming in by_recording.items():
-        folders = len(index.parts[recording]) - 1
-        most = max(names.agreeing[name] for name in claiming)
-        for name in claiming:
-            agrees = names.agreeing[name] == min(folders, len(_parts(name)) - 1)
-            rivals = {tuple(_parts(other)[:-1]) for other in claiming if other != name}
-            if not agrees and rivals - {tuple(_parts(name)[:-1])} and (names.agreeing[name] < most or most < folders):
-                del names.recording[name]
-                names.unmatched[name] = None
+        last, n_folders = index.parts[recording][-1], len(index.parts[recording]) - 1
+        lasts = {name: _parts(name)[-1] for name in claiming}
+        suffixes_agree = {name: own_last == last or not _is_audio(own_last) for name, own_last in lasts.items()}
+        rank = {name: (suffixes_agree[name], names.agreeing[name]) for name in claiming}
+        wrong: set[str] = set()
+        rows, tables = ([name for name in claiming if (name in own) is which] for which in (False, True))
+        if _contradict(rows):
+            best = {name for name in rows if rank[name] == max(rank[name] for name in rows)}
+            wrong.update(rows if _contradict(best) else set(rows) - best)
+        if n_folders and _contradict(tables):
+            most = max(names.agreeing[name] for name in tables)
+            wrong.update(name for name in tables if not most or names.agreeing[name] < most)
+        for name in wrong:
+            del names.recording[name]
+            names.unmatched[name] = None
+
+
+def _contradict(names: Iterable[str]) -> bool:
+    """Whether some of these names can't be of one recording."""
+    parts = list(map(_parts, names))
+    return any(_contradict_one(path, parts) for path in parts)
+
+
+def _contradict_one(path: list[str], others: Iterable[list[str]]) -> bool:
+    """Whether one of the others can't be of the same recording: its suffix or one of its folders is another."""
+    for other in others:
+        if other[-1] != path[-1] and _is_audio(path[-1]) and _is_audio(other[-1]):
+            return True
+        if _agreeing(path, other) < min(len(path), len(other)) - 1:
+            return True
+    return False
+
+
+def _is_audio(name: str) -> bool:
+    return name[name.rfind(".") :] in SUFFIXES
 
 
 def _gathered(annotations: Annotations, names: _Names, recordings: Mapping[str, float | None]) -> Matched:

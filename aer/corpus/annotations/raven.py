@@ -1,7 +1,8 @@
 """Raven's selection tables: one per recording, one for many, or BirdNET's in the same form.
 
-A table that was made in a sequence of files counts `Begin Time (s)` from the start of the first; `File Offset (s)` is
-the time in the file that `Begin File` and `Begin Path` name (Raven Pro manual, "Sequence measurements").
+Raven reads such a table in two ways: as a selection table, by `Begin Time (s)` in the sound that is open, which may be
+a sequence of files one after the other; as a sound selection table, by `Begin Path` and `File Offset (s)`, the time in
+that file (Raven's support, quoted in maRce10/Rraven, issue 3).
 """
 
 from collections.abc import Sequence
@@ -78,6 +79,9 @@ class Times:
             end_s - (0.0 if columns.end_is_duration else begin_s)
             for begin_s, end_s in zip(begins_s, ends_s, strict=True)
         ]
+        if self.offset is None and columns.name is not None and len({columns.name(row.cells) for row in rows}) > 1:
+            kind = "of several recordings without File Offset (s): Begin Time (s) is taken for the time in each"
+            remarks.add(kind, table, rows[0].line, len(rows))
         starts_s = begins_s if self.offset is None else self._in_files(begins_s, rows, columns, table, remarks)
         if starts_s == begins_s and not columns.end_is_duration:
             return begins_s, ends_s

@@ -138,7 +138,7 @@ def _of_text(text: Text, file: Path, own_name: str, label_column: str | None, re
     leading = list(_leading(rows))
     if not leading:
         return _Content("empty", None, False, [], [own_name])
-    columns = lists.find_columns(leading[-1].cells)
+    columns = lists.find_columns(leading[-1].cells, mark)
     header = leading[0].cells
     if columns is None and (len(leading) > 1 or tables.find_columns(header, 0) is None):
         raise NoTimesError(f"has no columns of times: {some(header, 6)}")
@@ -221,7 +221,8 @@ def _label_index(
             known = some(header, 20)
             raise InputError(f"{where(file, 1)}: has no column {printable(label_column)!r}: its columns are {known}")
         return plain.index(plain_name(label_column))
-    likely = label_indices(header)
+    # Raven's own column comes first there; elsewhere `annotation` may be the number of one
+    likely = label_indices(header, ["annotation"] if raven.is_header(header) else [])
     filled = [index for index in likely if any(row.cells[index] for row in rows)]
     if len(filled) > 1:
         chosen, *others = (printable(header[index]) for index in filled)

@@ -93,6 +93,16 @@ def test_raven_table_of_a_sequence_of_files(write: Write) -> None:
     assert read.notes == ()
 
 
+def test_raven_table_of_several_files_without_offsets(write: Write) -> None:
+    """BirdNET wrote such tables once. Whether Begin Time runs on, only the lengths of recordings can tell."""
+    start = "1\tSpectrogram 1\t1\t"
+    rows = f"{start}3\t6\t150\t15000\ta.wav\twren\n{start}6\t9\t150\t15000\tb.wav\twren\n"
+    table = write("sample.BirdNET.selections.txt", f"{RAVEN}Begin File\tCommon Name\n{rows}")
+    read = read_annotations(table)
+    assert events(read) == {"a.wav": [(3, 6, "wren")], "b.wav": [(6, 9, "wren")]}
+    assert read.notes[0].startswith("2 rows of several recordings without File Offset (s): Begin Time (s) is taken for")
+
+
 def test_raven_label_columns(write: Write) -> None:
     """The first likely column that is filled; a named one before it; none is an error that lists the columns."""
     row = "1\tSpectrogram 1\t1\t1\t2\t0\t9\t\tEurasian Wren\twinwre4\n"
@@ -265,6 +275,23 @@ def test_lists_of_dcase_and_sed_eval(write: Write) -> None:
     )
     assert events(read_annotations(table)) == {"n.wav": [], "quiet.wav": [], "x.wav": [(0.5, 1.5, "dog")]}
     assert read_annotations(table).notes == ()
+
+
+def test_numbers_alone_are_no_list(write: Write) -> None:
+    """A header with the numbers of classes, positions, loggers' values; but Audacity's labels may be numbers."""
+    for n, content in enumerate(
+        ("file,0,1,2\na,1,0,0\n", "a\t47.1\t8.2\t400\n", "0.1,0.2,3\n", "0.1\t0.2\t3\t4\n", "1,2\n")
+    ):
+        with pytest.raises(InputError, match="has no columns of times"):
+            read_annotations(write(f"{n}.csv", content))
+    assert events(read_annotations(write("a.txt", "0.5\t1\t3\n2\t3\n"))) == {"a": [(0.5, 1, "3")]}
+
+
+def test_tables_of_crowsetta(write: Write) -> None:
+    """Its generic format numbers annotations in a column of that name."""
+    header = "label,onset_s,offset_s,onset_sample,offset_sample,notated_path,annot_path,sequence,annotation"
+    table = write("bird1.csv", f"{header}\nSIL,0.0,0.76,,,x/a.wav,a.txt,0,0\ncall,0.76,1.1,,,x/a.wav,a.txt,0,0\n")
+    assert events(read_annotations(table)) == {"x/a.wav": [(0, 0.76, "SIL"), (0.76, 1.1, "call")]}
 
 
 def test_notes_on_labels(write: Write) -> None:
