@@ -73,6 +73,12 @@ class Remarks:
 
     counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
+    left_out: list[Skipped] = field(default_factory=list)
+
+    def leave_out(self, kind: str, table: Path, line: int) -> None:
+        """Count a row of a `kind` that becomes no event, and keep where it is."""
+        self.add(f"{kind}, left out", table, line)
+        self.left_out.append(Skipped(table, line, kind))
 
     def add(self, kind: str, table: Path, line: int | None, number: int = 1) -> None:
         """Count `number` rows of a `kind`, which reads on after "3 rows"."""

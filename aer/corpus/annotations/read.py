@@ -4,7 +4,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aer.corpus.annotations import documents, lists, raven, tables
@@ -17,10 +17,11 @@ from aer.corpus.annotations.annotation import (
     Table,
     label_notes,
     where,
+    without_duplicates,
 )
 from aer.corpus.annotations.columns import label_indices, plain_name
 from aer.corpus.annotations.rows import Columns, annotations, padded
-from aer.corpus.annotations.table_text import Row, Text, decode, delimiter
+from aer.corpus.annotations.table_text import UTF_8, Row, Text, decode, delimiter
 from aer.corpus.annotations.table_text import rows as text_rows
 from aer.errors import InputError
 from aer.utils.text import counted, printable, some
@@ -44,6 +45,7 @@ class _Content:
     named_in_rows: bool
     events: list[Annotation]
     names: list[str]
+    encoding: str = UTF_8
 
 
 def read_annotations(path: Path, label_column: str | None = None) -> Annotations:
@@ -59,15 +61,15 @@ def read_annotations(path: Path, label_column: str | None = None) -> Annotations
     found: list[Table] = []
     skipped: list[Skipped] = []
     events: dict[str, list[Annotation]] = {}
-    remarks, notes = Remarks(), []
+    remarks, encodings = Remarks(), dict[str, list[Path]]()
     for file in _tables_below(path) if path.is_dir() else [path]:
         own_name = own_recording(file.relative_to(path) if path.is_dir() else Path(file.name))
         try:
-            content, text_note = _read(file, own_name, label_column, remarks)
+            content = _read(file, own_name, label_column, remarks)
         except NoTimesError as error:
             skipped.append(Skipped(file, None, str(error)))
             continue
-        notes += text_note
+        encodings.setdefault(content.encoding, []).append(file)
         names = tuple(content.names) if content.named_in_rows else (own_name,)
         found.append(Table(file, content.format, content.label_column, own_name, names, content.named_in_rows))
         for name in names:
@@ -75,14 +77,12 @@ def read_annotations(path: Path, label_column: str | None = None) -> Annotations
         for event in content.events:
             events[event.recording].append(event)
     if not found:
-        what = "has no table of labelled times" if path.is_dir() else "has no labelled times"
-        first = f": {printable(skipped[0].table)}: {skipped[0].reason}" if path.is_dir() and skipped else ""
-        first = f": {skipped[0].reason}" if not path.is_dir() else first
-        raise InputError(f"annotations {printable(path)} {what}{first}")
-    ordered = {name: _ordered(events[name]) for name in sorted(events)}
+        raise InputError(_nothing_in(path, skipped))
+    ordered = {name: _ordered(events[name], remarks) for name in sorted(events)}
+    skipped += remarks.left_out
     read = Annotations(ordered, tuple(found), tuple(skipped), ())
-    notes = [*_column_notes(found), *notes, *remarks.lines(), *label_notes(read.label_counts), *_skipped(skipped)]
-    return Annotations(ordered, tuple(found), tuple(skipped), tuple(notes))
+    notes = [*_file_notes(found, encodings, skipped), *remarks.lines(), *label_notes(read.label_counts)]
+    return replace(read, notes=tuple(notes))
 
 
 def own_recording(table: Path) -> str:
@@ -103,10 +103,10 @@ def _tables_below(folder: Path) -> Iterator[Path]:
                 yield Path(here, name)
 
 
-def _read(file: Path, own_name: str, label_column: str | None, remarks: Remarks) -> tuple[_Content, list[str]]:
-    """What is in a file, and a note on its encoding; NoTimesError where it holds no labelled times."""
+def _read(file: Path, own_name: str, label_column: str | None, remarks: Remarks) -> _Content:
+    """What is in a file; NoTimesError where it holds no labelled times."""
     if file.suffix.lower() == ".parquet":
-        return _of_document(documents.parquet_rows(file), "parquet", file, own_name, remarks), []
+        return _of_document(documents.parquet_rows(file), "parquet", file, own_name, remarks)
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -117,13 +117,12 @@ def _read(file: Path, own_name: str, label_column: str | None, remarks: Remarks)
     if file.suffix.lower() == ".json":
         if text.problem:
             raise InputError(text.problem)
-        return _of_document(documents.json_rows(text.text), "json", file, own_name, remarks), []
+        return _of_document(documents.json_rows(text.text), "json", file, own_name, remarks)
     content = _of_text(text, file, own_name, label_column, remarks)
     if text.problem and any("\udc80" <= c <= "\udcff" for event in content.events for c in event.label):
         # in names of recordings such bytes may be those that the files have
         raise InputError(text.problem)
-    decoded = [] if text.encoding == "utf-8" else [f"{printable(file)} is not in UTF-8, but in {text.encoding}"]
-    return content, decoded
+    return replace(content, encoding=text.encoding)
 
 
 def _of_document(rows: list[Row], kind: str, file: Path, own_name: str, remarks: Remarks) -> _Content:
@@ -231,18 +230,33 @@ def _label_index(
     return next(iter(filled or likely), None)
 
 
-def _ordered(events: list[Annotation]) -> tuple[Annotation, ...]:
-    return tuple(sorted(events, key=lambda event: (event.start_s, event.label, event.end_s)))
+def _nothing_in(path: Path, skipped: Sequence[Skipped]) -> str:
+    if not path.is_dir():
+        return f"annotations {printable(path)} has no labelled times: {skipped[0].reason}"
+    first = f": {where(skipped[0].table, None)}: {skipped[0].reason}" if skipped else ""
+    return f"annotations {printable(path)} has no table of labelled times{first}"
 
 
-def _column_notes(found: Sequence[Table]) -> list[str]:
-    """A note where tables have their labels in columns of different names."""
+def _ordered(events: list[Annotation], remarks: Remarks) -> tuple[Annotation, ...]:
+    once, repeated = without_duplicates(events)
+    if repeated:
+        remarks.add("that other tables repeat, counted once", repeated[0].table, repeated[0].line, len(repeated))
+    return tuple(once)
+
+
+def _file_notes(found: list[Table], encodings: dict[str, list[Path]], skipped: list[Skipped]) -> list[str]:
+    """Notes on whole files: those without times, their encodings and columns of labels."""
+    notes = []
+    files = [skip for skip in skipped if skip.line is None]
+    if files:
+        first = f"{printable(files[0].table)}: {files[0].reason}"
+        notes.append(f"{counted(len(files), 'file')} without labelled times, skipped (the first: {first})")
+    for encoding, paths in encodings.items():
+        if encoding != UTF_8:
+            notes.append(
+                f"{counted(len(paths), 'file')} in {encoding}, not in UTF-8 (the first: {printable(paths[0])})"
+            )
     columns = sorted({table.label_column for table in found if table.label_column})
-    return [f"labels are in the columns {some(columns, 5)}, by table"] if len(columns) > 1 else []
-
-
-def _skipped(skipped: Sequence[Skipped]) -> list[str]:
-    if not skipped:
-        return []
-    first = f"{printable(skipped[0].table)}: {skipped[0].reason}"
-    return [f"{counted(len(skipped), 'file')} without labelled times, skipped; the first: {first}"]
+    if len(columns) > 1:
+        notes.append(f"labels are in the columns {some(columns, 5)}, by table")
+    return notes

@@ -75,7 +75,7 @@ def annotations(
     events = []
     for (row, name, label), start_s, end_s in zip(labelled, starts_s, ends_s, strict=True):
         if start_s == end_s:
-            remarks.add("with a label for a point in time, left out: an event needs an end", table, row.line)
+            remarks.leave_out("with a label for a point in time", table, row.line)
             continue
         low_hz, high_hz = _hertz(row, columns.low), _hertz(row, columns.high)
         events.append(Annotation(name, start_s, end_s, label, low_hz, high_hz, table, row.line))
@@ -108,7 +108,7 @@ def _labelled(
             elif label.casefold() not in NO_LABEL:
                 yield row, name, label
         if cell.casefold() in NO_LABEL and not _without_times(row, columns):
-            remarks.add("without a label, left out", table, row.line)
+            remarks.leave_out("without a label", table, row.line)
 
 
 def _without_times(row: Row, columns: Columns) -> bool:

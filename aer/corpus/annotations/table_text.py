@@ -18,6 +18,7 @@ from typing import NamedTuple
 from aer.errors import InputError
 from aer.utils.text import printable
 
+UTF_8 = "UTF-8"
 # what a file that is not UTF-8 may be instead of Windows-1252
 OTHER_ENCODINGS = ("cp1250", "cp1251", "cp1257", "mac_roman", "cp850", "gb18030", "shift_jis", "big5", "euc_kr")
 # letters of Windows-1252 that words of living languages hold, without those of Turkish and Icelandic code pages
@@ -51,7 +52,7 @@ def decode(data: bytes, path: Path) -> Text | None:
         guess = _utf16_without_mark(data[:4096])
         return None if guess is None else _strictly(data, guess, path)
     try:
-        return Text(data.decode("utf-8-sig"), "utf-8")
+        return Text(data.decode("utf-8-sig"), UTF_8)
     except UnicodeDecodeError as error:
         western, other = _western(data)
         if western is not None and other is None:
@@ -59,7 +60,7 @@ def decode(data: bytes, path: Path) -> Text | None:
         line = data.count(b"\n", 0, error.start) + 1
         readings = f" (it may read {_excerpt(western)} or {_excerpt(other)})" if western and other else ""
         problem = f"{printable(path)}, line {line}: is not UTF-8{readings}: save the table as UTF-8"
-        return Text(data.decode("utf-8-sig", errors="surrogateescape"), "utf-8", problem)
+        return Text(data.decode("utf-8-sig", errors="surrogateescape"), UTF_8, problem)
 
 
 def _strictly(data: bytes, encoding: str, path: Path) -> Text:

@@ -67,8 +67,8 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
     table.write_bytes(f"{HEADER}a.wav,0,1,Grünfink\nb.wav,0,1,Großer Brachvogel\n".encode(encoding))
     read = read_annotations(table)
     assert list(read.label_counts) == ["Großer Brachvogel", "Grünfink"]
-    told = {"utf-8-sig": (), "cp1252": (f"{table} is not in UTF-8, but in Windows-1252",)}
-    assert read.notes == told.get(encoding, (f"{table} is not in UTF-8, but in UTF-16",))
+    told = {"utf-8-sig": (), "cp1252": (f"1 file in Windows-1252, not in UTF-8 (the first: {table})",)}
+    assert read.notes == told.get(encoding, (f"1 file in UTF-16, not in UTF-8 (the first: {table})",))
 
 
 @pytest.mark.parametrize(

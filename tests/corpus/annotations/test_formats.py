@@ -49,6 +49,7 @@ def test_raven_table_of_one_recording(write: Write) -> None:
     assert (event.low_hz, event.high_hz, event.table, event.line) == (1326.3, 3266.5, table, 2)
     assert (read.tables[0].format, read.tables[0].label_column) == ("raven", "Species")
     assert read.notes == (f"1 row without a label, left out (the first: {table}, line 3)",)
+    assert [(skip.table, skip.line, skip.reason) for skip in read.skipped] == [(table, 3, "without a label")]
 
 
 def test_raven_selections_by_crowsetta(write: Write) -> None:
@@ -207,7 +208,7 @@ def test_odd_audacity_labels(write: Write) -> None:
     assert read.notes == (
         f"1 row without a label, left out (the first: {table}, line 4)",
         f"2 rows with commas for decimal points (the first: {table}, line 1)",
-        f"1 row with a label for a point in time, left out: an event needs an end (the first: {table}, line 3)",
+        f"1 row with a label for a point in time, left out (the first: {table}, line 3)",
     )
 
 
@@ -326,4 +327,4 @@ def test_a_folder_of_everything(write: Write, tmp_path: Path) -> None:
         "config.json": "has no events as aer predict writes them",
         "data.txt": "is no text",
     }
-    assert any(note.startswith("5 files without labelled times, skipped; the first: ") for note in read.notes)
+    assert any(note.startswith("5 files without labelled times, skipped (the first: ") for note in read.notes)
