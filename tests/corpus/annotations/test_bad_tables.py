@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from aer.corpus.annotations.read import read_annotations
 from aer.errors import InputError
@@ -121,3 +123,37 @@ def test_a_hundred_thousand_rows_take_seconds(tmp_path: Path) -> None:
     # about one on a machine with nothing else to do, measured as processor time; twice the promise for busy ones
     assert time.process_time() - began_s < 4
     assert sum(map(len, read.events.values())) == 100_000
+
+
+HEADERS = (
+    HEADER,
+    "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tBegin File\tFile Offset (s)\tAnnotation\n",
+    "INDIR,FOLDER,IN FILE,OFFSET,DURATION,MANUAL ID\n",
+    "filename\tonset\toffset\tevent_label\n",
+    "",
+)
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    header=st.sampled_from(HEADERS),
+    rows=st.lists(st.lists(st.sampled_from(["1", "2.5", "-1", "", "a", "nan", "1,5", '"', "\\", "é", "\x85", "sep="]))),
+    mark=st.sampled_from("\t,;"),
+    suffix=st.sampled_from([".txt", ".csv", ".json"]),
+    encoding=st.sampled_from(["utf-8", "utf-16", "cp1252"]),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+)
+def test_whatever_is_in_a_table_it_is_read_or_refused_in_one_line(
+    tmp_path: Path, header: str, rows: list[list[str]], mark: str, suffix: str, encoding: str, end: str
+) -> None:
+    table = tmp_path / f"a{suffix}"
+    text = header.replace("\n", end) + "".join(mark.join(row) + end for row in rows)
+    table.write_bytes(text.encode(encoding, errors="replace"))
+    try:
+        read = read_annotations(table)
+    except InputError as error:
+        assert "\n" not in str(error)
+        assert str(table) in str(error)
+    else:
+        assert all(0 <= event.start_s < event.end_s for events in read.events.values() for event in events)
+        assert all(event.label for events in read.events.values() for event in events)
