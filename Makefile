@@ -8,7 +8,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # pip 24.1 and later refuse the metadata of Catalyst 22.4
 PIP_BELOW := pip<24.1
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+# not compiled: Python does that when it first imports a module, and most are never imported
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 train: .venv/installed
 	$(BIN)/python train_panns.py
@@ -23,16 +24,19 @@ lint: .venv/installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/bin/pip:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aer needs Python 3.11 or newer: make PYTHON=python3.11")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check '$(PIP_BELOW)'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/pip
+	$(INSTALL) '$(PIP_BELOW)'
 	$(INSTALL) -e .
 	touch $@
 
-.venv/installed-test: .venv/installed
+.venv/installed-test: pyproject.toml constraints.txt | .venv/bin/pip
+	$(INSTALL) '$(PIP_BELOW)'
 	$(INSTALL) -e '.[test]'
-	touch $@
+	touch $@ .venv/installed
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -23,7 +23,8 @@ class AudioError(AerError):
     """
 
     def __init__(self, message: str, path: Path | None = None, reason: str | None = None):
-        super().__init__(message, path, reason)  # all three, so that they survive the way from process to process
+        # all three, so that they survive pickling, from process to process
+        super().__init__(message, path, reason)
         self.path = path
         self.reason = message if reason is None else reason
 
@@ -40,7 +41,7 @@ class SigtermError(KeyboardInterrupt):
 
 
 class StoppedError(AerError):
-    """A run that Ctrl-C or SIGTERM ended: how to go on. The exit status is the one that shells give for the signal."""
+    """A run that Ctrl-C or SIGTERM ended, and how to resume it. The exit status is what shells have for the signal."""
 
     def __init__(self, message: str, cause: KeyboardInterrupt):
         super().__init__(message)
@@ -48,5 +49,5 @@ class StoppedError(AerError):
 
 
 def stopped_status(cause: KeyboardInterrupt) -> int:
-    """130 for Ctrl-C, 143 for SIGTERM."""
+    """Return the exit status that shells have for the signal: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + (signal.SIGTERM if isinstance(cause, SigtermError) else signal.SIGINT)

@@ -1,6 +1,6 @@
-"""Typed, validated settings: what `config.py` fills in and what every other module is handed.
+"""Typed, validated settings: `config.py` fills them in, all other modules are given them.
 
-Units stand in the names. Wrong values and unknown names raise `pydantic.ValidationError`; `aer.cli.config` turns it
+Names have units. Wrong values and unknown names raise `pydantic.ValidationError`; `aer.cli.config` turns it
 into one line. Nothing here imports torch, so that `--help` answers at once.
 """
 
@@ -15,13 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from aer.errors import InputError
 from aer.utils.text import near_matches
 
-MAX_SEED = 2**32 - 1  # NumPy and scikit-learn take no larger one
+# NumPy and scikit-learn take no larger one
+MAX_SEED = 2**32 - 1
 
 LossName = Literal["BCEWithLogits", "BCEWithLogitsSmooth", "Focal", "PANNsLoss", "CrossEntropy"]
 MetricName = Literal["f1", "map", "loss"]
 
-CNN14_POOLING = 32  # five 2x2 poolings: frames and mel bins per output step of Cnn14
+# five 2x2 poolings: frames, and mel bins, per output step of Cnn14
+CNN14_POOLING = 32
 
+# on the command line, one argument of JSON
 JsonDict = Annotated[
     dict[str, Any],
     tyro.constructors.PrimitiveConstructorSpec(
@@ -35,7 +38,7 @@ JsonDict = Annotated[
 
 
 class _Strict(BaseModel):
-    """Frozen, no unknown names, no NaN or infinity, defaults checked too."""
+    """Base of all settings: frozen, no unknown names, no NaN or infinity, defaults checked too."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
@@ -97,7 +100,7 @@ def _first_line(kind: type[BaseModel]) -> str:
 class Settings(_Strict):
     """What a run of either model needs. Defaults that depend on the recipe stand in config.py alone."""
 
-    # Where things are
+    # Files and folders
     corpus: Path = Field(description="root of the corpus: class folders, or a CSV and the folder it speaks of")
     csv: Path | None = Field(
         None, description="CSV that lists the recordings; none: train_mod.csv or train.csv in the corpus, else folders"
@@ -110,12 +113,12 @@ class Settings(_Strict):
     initial_weights: Path | None = Field(None, description="start from the weights of an earlier run (its best.pth)")
     fresh: bool = Field(False, description="do not continue the run in run_dir: start in a new folder beside it")
 
-    # What is heard
+    # Audio
     sample_rate: int = Field(gt=0, description="samples per second that the model hears; other rates are resampled")
     clip_duration_s: float = Field(gt=0, description="length of a training clip and of a validation window")
     mel: MelSettings = Field(description="short-time Fourier transform and mel filter bank")
 
-    # Who is held out
+    # Validation
     n_folds: int = Field(ge=2, description="number of folds")
     fold: int = Field(ge=0, description="the fold that is held out for validation, counted from 0")
     fold_seed: int = Field(ge=0, le=MAX_SEED, description="seed of the assignment to folds")
@@ -126,7 +129,7 @@ class Settings(_Strict):
     clip_score: Literal["mean", "max"] = Field("mean", description="a recording's score, from those of its windows")
 
     # Training
-    # Catalyst adds the epoch and the process: half of what NumPy takes leaves them room
+    # Catalyst adds epoch and rank to the seed: half of what NumPy takes leaves room for them
     seed: int = Field(ge=0, le=MAX_SEED // 2, description="the only source of randomness")
     epochs: int = Field(gt=0, description="passes over the training set")
     batch_size: int = Field(gt=1, description="clips per step and process; 2 at least, for batch normalisation")
@@ -186,12 +189,12 @@ class Settings(_Strict):
 
     @property
     def clip_samples(self) -> int:
-        """Samples of a clip at `sample_rate`."""
+        """Length of a clip in samples at `sample_rate`."""
         return round(self.clip_duration_s * self.sample_rate)
 
     @property
     def clip_frames(self) -> int:
-        """STFT frames of a clip: the transform is centred, so the frame at the very end counts too."""
+        """Number of STFT frames of a clip: the transform is centred, so there is one at the very end too."""
         return self.clip_samples // self.mel.hop_samples + 1
 
 
@@ -227,11 +230,11 @@ class ResnestSettings(Settings):
 
 
 AnySettings = PannsSettings | ResnestSettings
-OneKind = TypeVar("OneKind", bound=Settings)
+SettingsKind = TypeVar("SettingsKind", bound=Settings)
 
 
-def pick_recipe(recipes: Mapping[str, OneKind], name: str) -> OneKind:
-    """The recipe of that name; InputError with the names there are for another."""
+def pick_recipe(recipes: Mapping[str, SettingsKind], name: str) -> SettingsKind:
+    """Return the recipe of that name. Raise InputError, which lists the names there are, for another."""
     if name not in recipes:
         raise InputError(f"RECIPE is {name!r}; there are {', '.join(recipes)}{near_matches(name, recipes)}")
     return recipes[name]

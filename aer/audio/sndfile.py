@@ -1,7 +1,6 @@
 """Reading through libsndfile: WAV, FLAC, OGG, Opus, MP3, AIFF and more. Waveforms are (samples,) float32, mono."""
 
 import contextlib
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import soundfile
 from aer.audio.info import AudioInfo, Waveform, audio_error, checked_rate, is_sparse
 from aer.errors import EmptyAudioError
 from aer.utils.stderr import quiet_stderr
+from aer.utils.systems import path_for_c
 
 BLOCK_VALUES = 1 << 19  # decoded at a time, over all channels, so that many of them don't fill the memory
 MP3_SEEK_FROM = 1 << 20  # samples up to which an MP3 is decoded from its start instead of sought in
@@ -33,7 +33,7 @@ class SoundFile(soundfile.SoundFile):  # type: ignore[misc]
 
     def __init__(self, path: Path):
         with quiet_stderr():
-            super().__init__(_file_name(path))
+            super().__init__(path_for_c(path))
         self.is_mp3 = str(self.subtype).startswith("MPEG")
 
     def seek(self, frames: int, whence: int = 0) -> int:
@@ -122,8 +122,3 @@ def all_blocks(path: Path, file: SoundFile, info: AudioInfo) -> Iterator[Wavefor
     """All samples that are there, in mono blocks (samples,), then AudioError if more were promised."""
     yield from span_blocks(path, file, info, 0, None)
     _check_whole(path, file)
-
-
-def _file_name(path: Path) -> str | bytes:
-    # Bytes, as soundfile's own encoding of the name fails on names that are not UTF-8. Windows has wide characters.
-    return os.fspath(path) if os.name == "nt" else os.fsencode(path)

@@ -1,12 +1,13 @@
-"""The `aer` command: its subcommands and their options. What does the work is imported when it is called.
+"""The `aer` command and its subcommands.
 
-So `--help` answers at once, and no command waits for what another one needs.
+What does the work is imported when it is called: `--help` answers at once, and no command waits for what another one
+needs.
 """
 
 import functools
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tyro
@@ -17,9 +18,12 @@ from aer.cli.models import crossval, summary
 from aer.cli.recognition import evaluate, predict
 from aer.errors import InputError
 
+# in the order of the help
+COMMANDS: tuple[Callable[..., None], ...] = (sample, prepare, corpus, summary, crossval, predict, evaluate)
+
 
 def _bound(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
-    """The command with its arguments taken but not yet run, so that options are read before work begins."""
+    """Return a function that takes the command's arguments and returns the call, so that all options are read first."""
 
     @functools.wraps(command)
     def bind(*args: Any, **kwargs: Any) -> Callable[[], None]:
@@ -29,27 +33,28 @@ def _bound(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
 
 
 def main() -> None:
-    """The `aer` command."""
+    """Run the `aer` command and exit with its status."""
+    sys.exit(run_command(_run))
+
+
+def _run() -> None:
+    match sys.argv[1:]:
+        # its options are read with the config module
+        case ["crossval", "panns" | "resnest" as model, *options]:
+            crossval(model, tuple(options))
+            return
+    _refuse_repeated_options(sys.argv[1:])
     app = tyro.extras.SubcommandApp()
-    app.command(_bound(sample))
-    app.command(_bound(prepare))
-    app.command(_bound(corpus))
-    app.command(_bound(summary))
-    app.command(_bound(crossval))
-    app.command(_bound(predict))
-    app.command(_bound(evaluate))
+    for command in COMMANDS:
+        app.command(_bound(command))
+    with one_line_errors():
+        call = app.cli(prog="aer", description="Train and run audio-event recognisers.")
+    call()
 
-    def work() -> None:
-        match sys.argv[1:]:
-            case ["crossval", "panns" | "resnest" as model, *options]:  # which are read with the config module
-                crossval(model, tuple(options))
-                return
-        repeated = [option for option, n in Counter(name.split("=")[0] for name in sys.argv).items() if n > 1]
-        repeated = [option for option in repeated if option.startswith("--")]
-        if repeated:  # the last one alone would count
-            raise InputError(f"{repeated[0]} is given more than once: give it once, with all its values")
-        with one_line_errors():
-            command = app.cli(prog="aer", description="Train and run audio-event recognisers.")
-        command()
 
-    sys.exit(run_command(work))
+def _refuse_repeated_options(arguments: Sequence[str]) -> None:
+    """Raise InputError for an option that is given more than once: only the last one would count."""
+    counts = Counter(argument.split("=")[0] for argument in arguments if argument.startswith("--"))
+    repeated = [option for option, n in counts.items() if n > 1]
+    if repeated:
+        raise InputError(f"{repeated[0]} is given more than once: give it once, with all its values")

@@ -19,9 +19,9 @@ OneKind = TypeVar("OneKind", bound=Settings)
 
 
 def read_settings(kind: type[OneKind], name: str, default_config: Path, argv: Sequence[str] | None = None) -> OneKind:
-    """The settings `name` of the config module, changed by the command line's options.
+    """Return the settings `name` of the config module, changed by the command line's options.
 
-    `--config PATH` names another module than `default_config`. Raises InputError, with one line, for a module that
+    `--config PATH` names another module than `default_config`. Raise InputError, with one line, for a module that
     can't be run or lacks the name, and for options that are unknown or out of range.
     """
     config_option = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -39,7 +39,7 @@ def read_settings(kind: type[OneKind], name: str, default_config: Path, argv: Se
 
 
 def load_config(path: Path, kind: type[OneKind], name: str) -> OneKind:
-    """Runs the config module and returns its settings `name`; InputError when that can't be done."""
+    """Run the config module and return its settings `name`. Raise InputError where that can't be done."""
     if not path.is_file():
         raise InputError(f"config module {path} is not there; --config names another")
     try:
@@ -49,32 +49,36 @@ def load_config(path: Path, kind: type[OneKind], name: str) -> OneKind:
     except AerError as error:
         raise InputError(f"{path}: {error}") from error
     except Exception as error:
-        lines: list[int | None] = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
-        ]
-        line = getattr(error, "lineno", None) or (lines or [None])[-1] or "?"
-        raise InputError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
+        raise InputError(f"{path}, line {_line_of(error, path)}: {type(error).__name__}: {error}") from error
     settings = values.get(name)
     if not isinstance(settings, kind):
         raise InputError(f"{path} must set {name} to {kind.__name__}(...), it is {type(settings).__name__}")
     return settings
 
 
+def _line_of(error: Exception, path: Path) -> int | str:
+    """Return the line of the module in which an error arose; "?" where that is not known."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    # a SyntaxError knows its line; the module has not run
+    return getattr(error, "lineno", None) or (lines[-1] if lines else None) or "?"
+
+
 def parse_options(kind: type[OneKind], options: Sequence[str], default: OneKind, description: str) -> OneKind:
-    """The settings that the options make of the default ones; InputError, with one line, where they make none."""
+    """Return the default settings, changed by the options. Raise InputError, with one line, for wrong ones."""
     try:
         with one_line_errors():
             config = (tyro.conf.HelptextFromCommentsOff,)
             return tyro.cli(kind, args=options, default=default, description=description, config=config)
-    except InputError as told:
-        behind = told.__cause__.__context__ if told.__cause__ else None
-        if isinstance(behind, ValidationError):  # tyro tells less of it
-            raise InputError(explain(behind, kind)) from behind
+    except InputError as error:
+        # tyro says less of a value that pydantic refuses
+        refused = error.__cause__.__context__ if error.__cause__ else None
+        if isinstance(refused, ValidationError):
+            raise InputError(explain(refused, kind)) from refused
         raise
 
 
 def explain(error: ValidationError, kind: type[BaseModel]) -> str:
-    """A pydantic error as one line: the setting, what is wrong, the value, and near matches of a misspelt one."""
+    """Return a pydantic error as one line: the setting, what is wrong, the value, near matches of a misspelt one."""
     return "; ".join(_explain_one(detail, kind) for detail in error.errors(include_url=False))
 
 
@@ -86,7 +90,8 @@ def _explain_one(detail: Any, kind: type[BaseModel]) -> str:
         return f"there is no setting {where}{near_matches(str(name), _siblings(kind, parents))}"
     if detail["type"] == "missing":
         return f"setting {where} is missing"
-    if detail["type"] == "value_error":  # written by aer.settings, which names the values
+    # written by aer.settings, which names the values
+    if detail["type"] == "value_error":
         message = str(detail["ctx"]["error"])
         return f"{where}: {message}" if where else message
     near = near_matches(given, detail.get("ctx", {}).get("expected", "").split("'")) if isinstance(given, str) else ""
@@ -94,7 +99,7 @@ def _explain_one(detail: Any, kind: type[BaseModel]) -> str:
 
 
 def _siblings(kind: type[BaseModel], parents: Sequence[str]) -> Iterable[str]:
-    """The names that a setting at this place can have: those of `kind`, or of the settings nested in it."""
+    """Return the names that a setting below `parents` can have: those of `kind`, or of the settings nested in it."""
     for parent in parents:
         nested = kind.model_fields[parent].annotation
         if not (isinstance(nested, type) and issubclass(nested, BaseModel)):

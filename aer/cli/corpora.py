@@ -1,14 +1,13 @@
 """`aer sample`, `aer prepare` and `aer corpus`. What does the work is imported when it is called."""
 
-import math
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from aer.cli.errors import check_range
+from aer.cli.errors import check_above_zero, check_outputs, check_range, check_workers
+from aer.cli.options import Processes
 from aer.corpus.sample import SAMPLE_CORPUS, SAMPLE_SEED
-from aer.errors import InputError
 
 
 def sample(root: Annotated[Path, tyro.conf.Positional] = SAMPLE_CORPUS, seed: int = SAMPLE_SEED) -> None:
@@ -31,7 +30,7 @@ def prepare(
     format: Literal["wav", "flac"] = "wav",
     trim_silence: Annotated[float | None, tyro.conf.arg(metavar="DB")] = None,
     segment: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None,
-    workers: int | None = None,
+    workers: Processes = None,
 ) -> None:
     """Turns raw recordings of any format into the corpus that training reads; can be stopped and run again.
 
@@ -43,23 +42,18 @@ def prepare(
         format: of the clips, 16 bits in both; flac takes half of the room and reads slower
         trim_silence: cut off both ends what is so many decibels below the loudest 10 ms
         segment: cut longer recordings into clips of so many seconds around their energetic parts
-        workers: processes; default: one per core
     """
     from aer.corpus.preparation.convert import Target
     from aer.corpus.preparation.prepare import find_places
     from aer.corpus.preparation.prepare import prepare as prepare_corpus
     from aer.corpus.preparation.report import summary
-    from aer.utils.parallel import cores
+    from aer.utils.systems import cores
 
-    for option, value in {
-        "sample-rate": sample_rate,
-        "trim-silence": trim_silence,
-        "workers": workers,
-    }.items():
-        if value is not None and not 0 < value < math.inf:
-            raise InputError(f"--{option} must be above 0, it is {value:g}")
     check_range({"--sample-rate": sample_rate}, 1000, 768_000)
-    check_range({"--segment": segment}, 0.01, math.inf)  # clips are named by their milliseconds
+    check_above_zero({"--trim-silence": trim_silence})
+    check_workers(workers)
+    # clips are named by their milliseconds
+    check_range({"--segment": segment}, 0.01)
     target = Target(sample_rate, format, trim_silence, segment)
     places = find_places(source, out, csv)
     print(summary(places, prepare_corpus(places, target, workers or cores()), target))
@@ -74,7 +68,7 @@ def corpus(
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None,
     details: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None,
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    workers: int | None = None,
+    workers: Processes = None,
 ) -> None:
     """Shows what is in a corpus: sizes, lengths, folds, duplicates, clipping and silence. Trains nothing.
 
@@ -87,18 +81,16 @@ def corpus(
         plot: picture to draw: clips and minutes per class, durations
         details: CSV to write, a row per recording
         quick: read headers only: no duplicates, no levels
-        workers: processes; default: one per core
     """
-    from aer.cli.errors import check_outputs
     from aer.corpus.discovery import BIRDCALL_CSVS, find_corpus
     from aer.corpus.survey import survey
     from aer.corpus.survey_report import describe, write_details, write_plot
     from aer.settings import MAX_SEED
-    from aer.utils.parallel import cores
+    from aer.utils.systems import cores
 
-    for option, value, least in (("n-folds", n_folds, 2), ("fold-seed", fold_seed, 0), ("workers", workers, 1)):
-        if value is not None and not least <= value <= MAX_SEED:
-            raise InputError(f"--{option} must be {least} or more, {MAX_SEED} at most, it is {value}")
+    check_range({"--n-folds": n_folds}, 2, MAX_SEED)
+    check_range({"--fold-seed": fold_seed}, 0, MAX_SEED)
+    check_workers(workers)
     outputs = {"--plot": (plot, ".png"), "--details": (details, ".csv")}
     check_outputs(outputs, [csv, *(path / name for name in BIRDCALL_CSVS)])
     found = survey(

@@ -44,7 +44,8 @@ def crossval(
         if model == "panns"
         else read_settings(ResnestSettings, model, CONFIG, options)
     )
-    if "--run-dir" not in own:  # that of the config module is a single run's
+    # that of the config module is a single run's
+    if "--run-dir" not in own:
         settings = settings.model_copy(update={"run_dir": settings.run_dir.with_name(f"{settings.run_dir.name}-folds")})
 
     from aer.models.panns import build_panns

@@ -1,4 +1,4 @@
-"""Paths that a CSV lists: inside their folder, and each once."""
+"""Paths that a CSV lists: below their folder, and each once."""
 
 import os
 from collections import Counter
@@ -9,15 +9,15 @@ from aer.errors import InputError
 from aer.utils.text import printable, some
 
 
-def check_plain(codes: Iterable[str], csv: Path) -> None:
-    """InputError for an `ebird_code` like `robin/` or `./robin`, which would be a class beside `robin`."""
+def check_class_names(codes: Iterable[str], csv: Path) -> None:
+    """Raise InputError for an `ebird_code` like `robin/` or `./robin`, which would be a class beside `robin`."""
     for code in codes:
         if code and code != (plain := Path(code).as_posix()):
             raise InputError(f"csv {csv} lists {printable(code)!r} as ebird_code: write {printable(plain)}")
 
 
-def inside(base: Path, names: Iterable[str], csv: Path) -> list[Path]:
-    """The paths below `base`; InputError for one that leads out of it."""
+def paths_below(base: Path, names: Iterable[str], csv: Path) -> list[Path]:
+    """Return `base / name` for each name. Raise InputError for one that leads out of `base`, by a link too."""
     root = os.path.realpath(base)
     real_path = RealPaths()
     paths = []
@@ -29,8 +29,17 @@ def inside(base: Path, names: Iterable[str], csv: Path) -> list[Path]:
     return paths
 
 
+def check_distinct(paths: Sequence[Path], csv: Path) -> None:
+    """Raise InputError where two rows of the CSV are for the same file, under whatever names."""
+    real = list(map(RealPaths(), paths))
+    counts = Counter(real)
+    repeated = [path for path, name in zip(paths, real, strict=True) if counts[name] > 1]
+    if repeated:
+        raise InputError(f"csv {csv} has {len(repeated)} rows for files that other rows list too: {some(repeated)}")
+
+
 class RealPaths:
-    """os.path.realpath for many files in few folders, each of which is looked up once."""
+    """os.path.realpath for many files in few folders, each of which is resolved once."""
 
     def __init__(self) -> None:
         self.folders: dict[str, str] = {}
@@ -42,12 +51,3 @@ class RealPaths:
         if folder not in self.folders:
             self.folders[folder] = os.path.realpath(folder)
         return os.path.join(self.folders[folder], name)  # noqa: PTH118
-
-
-def check_distinct(paths: Sequence[Path], csv: Path) -> None:
-    """InputError where two of the CSV's rows speak of one file."""
-    real = list(map(RealPaths(), paths))
-    counts = Counter(real)
-    repeated = [path for path, name in zip(paths, real, strict=True) if counts[name] > 1]
-    if repeated:
-        raise InputError(f"csv {csv} has {len(repeated)} rows for files that other rows list too: {some(repeated)}")

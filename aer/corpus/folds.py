@@ -1,4 +1,4 @@
-"""Who is held out for validation, and the report on what was found."""
+"""Which recordings are held out for validation, and the report on the corpus that a run begins with."""
 
 import warnings
 from collections import Counter
@@ -13,26 +13,30 @@ from aer.errors import InputError
 from aer.settings import Settings
 from aer.utils.text import near_matches, printable
 
-HELD_OUT, HEARD = 1, 0  # the folds where groups are held out by name
+# the numbers of the folds where groups are held out by name
+TRAINING, VALIDATION = 0, 1
 
 
 @dataclass(frozen=True)
 class Split:
-    """Places of recordings in `Corpus.recordings`."""
+    """The two sides, as indices into `Corpus.recordings`.
+
+    `folds` has the fold of every recording, `notes` what a user should know of the sides, a line each.
+    """
 
     train: tuple[int, ...]
     valid: tuple[int, ...]
-    folds: tuple[int, ...]  # of every recording
-    notes: tuple[str, ...]  # what a user should know, a line each
+    folds: tuple[int, ...]
+    notes: tuple[str, ...]
 
 
 def split(corpus: Corpus, settings: Settings) -> Split:
-    """Holds out `validation_groups` by name, or else fold number `fold`.
+    """Return the recordings to train on and those held out: `validation_groups` by name, or else fold number `fold`.
 
-    Raises InputError for an unknown group, folds that can't be made, and an empty side.
+    Raise InputError for an unknown group, folds that can't be made, and an empty side.
     """
     if settings.validation_groups:
-        folds, held_out = _by_name(corpus, settings.validation_groups), HELD_OUT
+        folds, held_out = _by_name(corpus, settings.validation_groups), VALIDATION
     else:
         folds, held_out = (
             assign_folds(corpus, settings.n_folds, settings.fold_seed, grouped=settings.group_by is not None),
@@ -47,9 +51,12 @@ def split(corpus: Corpus, settings: Settings) -> Split:
 
 
 def assign_folds(corpus: Corpus, n_folds: int, seed: int, grouped: bool) -> NDArray[np.int64]:
-    """The fold (recordings,) of each recording: stratified by class, and by recordings' groups if `grouped`.
+    """Return the fold (recordings,) of each recording, from 0 to n_folds - 1: stratified by class.
 
-    A recording with several labels counts for the rarest of them, one without any for a class of its own.
+    If `grouped`, recordings of the same group are in the same fold. A recording with several labels counts for the
+    rarest of them; those without labels count as a class. The same seed gives the same folds (scikit-learn's
+    StratifiedKFold or StratifiedGroupKFold). Raise InputError where there are fewer groups, recordings or recordings of
+    the largest class than folds.
     """
     groups = [recording.group for recording in corpus.recordings] if grouped else None
     n_groups = len(set(groups)) if groups is not None else len(corpus.recordings)
@@ -77,19 +84,21 @@ def assign_folds(corpus: Corpus, n_folds: int, seed: int, grouped: bool) -> NDAr
 
 
 def _by_name(corpus: Corpus, names: tuple[str, ...]) -> NDArray[np.int64]:
+    """VALIDATION (recordings,) for those of the groups of these names, TRAINING for all others."""
     groups = [recording.group or "" for recording in corpus.recordings]
     for name in names:
         if name not in groups:
             raise InputError(f"validation_groups: there is no {name!r}{near_matches(name, sorted(set(groups)))}")
-    return np.where(np.isin(groups, names), HELD_OUT, HEARD)
+    return np.where(np.isin(groups, names), VALIDATION, TRAINING)
 
 
 def class_counts(corpus: Corpus) -> Counter[str]:
-    """Recordings per class."""
+    """Return how many recordings there are of each class; one with several labels counts for each."""
     return Counter(label for recording in corpus.recordings for label in recording.labels)
 
 
 def _notes(corpus: Corpus, train: tuple[int, ...], valid: tuple[int, ...], n_folds: int | None) -> list[str]:
+    """A line for each kind of class that a side lacks; without `n_folds`, folds are no concern."""
     counts = class_counts(corpus)
     notes = []
     small = [name for name in corpus.classes if n_folds is not None and counts[name] < n_folds]
@@ -104,11 +113,12 @@ def _notes(corpus: Corpus, train: tuple[int, ...], valid: tuple[int, ...], n_fol
 
 
 def _names(names: list[str]) -> str:
+    """The first eight, and how many more there are."""
     return ", ".join(printable(name) for name in names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def describe(corpus: Corpus, parts: Split) -> str:
-    """What was found, for the console: size, classes, rates, the two sides, what was left out and why."""
+def describe(corpus: Corpus, sides: Split) -> str:
+    """Return the report for the console: size, classes, sample rates, the two sides, what was left out and why."""
     counts = class_counts(corpus)
     per_class = sorted((counts[name], name) for name in corpus.classes)
     sizes = np.array([count for count, _ in per_class])
@@ -121,8 +131,8 @@ def describe(corpus: Corpus, parts: Split) -> str:
         f"recordings per class: {smallest}, {np.median(sizes):g} in the median, {largest}",
         "sample rates: " + ", ".join(f"{rate} Hz ({count})" for rate, count in rates.most_common(5)),
         *_background_lines(corpus),
-        f"{len(parts.train)} to train on, {len(parts.valid)} held out for validation",
-        *parts.notes,
+        f"{len(sides.train)} to train on, {len(sides.valid)} held out for validation",
+        *sides.notes,
     ]
     for reason, count in Counter(reason for _, reason in corpus.left_out).most_common():
         files = [printable(path) for path, why in corpus.left_out if why == reason]

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from aer.utils.text import printable
 
-NAMED_CLASSES = 40  # that a picture has room for the names of
-
-
+# how many names of classes a picture has room for, and for how much of each
+NAMED_CLASSES = 40
 NAME_LETTERS = 28
 
 
 def plot_spectrograms(waveforms: Mapping[str, NDArray[np.float32]], sample_rate: int, picture: Path) -> None:
-    """A grid of spectrograms, four in a row, each under its name. Waveforms (samples,) at `sample_rate`."""
+    """Draw a grid of spectrograms of (samples,) at `sample_rate`, four in a row, each under its name, as a PNG."""
     n_columns = 4
     n_rows = -(-len(waveforms) // n_columns)
     figure = Figure(figsize=(2.6 * n_columns, 2.1 * n_rows), layout="constrained")
@@ -41,7 +40,7 @@ def plot_spectrograms(waveforms: Mapping[str, NDArray[np.float32]], sample_rate:
 def plot_corpus(
     durations_s: Mapping[str, Sequence[float]], all_durations_s: Sequence[float], picture: IO[bytes]
 ) -> None:
-    """Clips and minutes per class as bars, most clips first, and the durations of all clips; a PNG.
+    """Draw a PNG of clips and minutes per class, most clips first, and of the distribution of all durations.
 
     Of more than NAMED_CLASSES classes every second (third, ...) is named, so that the names can be read.
     """
@@ -66,11 +65,13 @@ def plot_corpus(
         grid[0].set_ylabel(f"{len(ranked)} classes, one in {step} named")
     _plot_durations(grid[2], all_durations_s)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # names in scripts that the font lacks
+        # names in scripts that the font lacks
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(picture, dpi=100, format="png")
 
 
 def _plot_durations(axes: Axes, durations_s: Sequence[float]) -> None:
+    """Draw a histogram; on a logarithmic axis where the longest is more than 20 times the shortest."""
     shortest, longest = min(durations_s), max(durations_s)
     if longest > 20 * shortest:
         axes.hist(durations_s, bins=np.geomspace(shortest, longest, 41).tolist())

@@ -1,8 +1,8 @@
-"""What is in a corpus, without training: sizes, lengths, folds, duplicates, levels.
+"""Surveys a corpus, without training: folds, duplicates, levels.
 
-A sample counts as clipped where it is at full scale (|x| >= 32767/32768) and so is one of its neighbours: one sample
-there alone is what normalisation to the peak leaves. A recording clips from CLIPPED_FROM such samples on. All is
-measured on the mean of the channels, at the recording's own rate.
+A sample is clipped if it is at full scale (|x| >= 32767/32768) and so is one of its neighbours: a single one is what
+normalisation to the peak leaves. A recording clips if it has CLIPPED_FROM such samples. Everything is measured on the
+mean of the channels, at the recording's own rate.
 """
 
 import contextlib
@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from aer.audio.info import Waveform
 from aer.audio.io import open_stream
@@ -23,65 +22,78 @@ from aer.corpus.discovery import Corpus, check_classes
 from aer.corpus.folds import assign_folds
 from aer.errors import AudioError, InputError, StoppedError
 from aer.utils.parallel import map_files
+from aer.utils.progress import ProgressBar
 
 FULL_SCALE = 32767 / 32768
-CLIPPED_FROM = 10  # samples
-SILENT_BELOW_DBFS = -60.0  # RMS of the whole recording
+# clipped samples from which a recording clips
+CLIPPED_FROM = 10
+# RMS of the whole recording
+SILENT_BELOW_DBFS = -60.0
 DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True)
 class Levels:
-    """What the samples of a recording say. Decibels are relative to full scale, -inf for digital silence."""
+    """What is measured of the samples of a recording. Decibels are relative to full scale, -inf for digital silence.
+
+    `digest` is that of the samples, in hex: the same for the same audio in WAV and FLAC.
+    """
 
     n_samples: int
     peak_dbfs: float
     rms_dbfs: float
     clipped_samples: int
-    digest: str  # of the samples, in hex: the same for the same audio in WAV and FLAC
+    digest: str
 
     @property
     def clips(self) -> bool:
-        """Whether enough of it is clipped to be worth a word."""
+        """Whether enough samples are clipped to be reported."""
         return self.clipped_samples >= CLIPPED_FROM
 
     @property
     def is_silent(self) -> bool:
-        """Whether there is next to nothing in it."""
+        """Whether it is near-silent on the whole."""
         return self.rms_dbfs < SILENT_BELOW_DBFS
 
 
 @dataclass(frozen=True)
 class Survey:
-    """A corpus and what was measured of it. Places are those in `Corpus.recordings`."""
+    """A corpus and what was measured of it. Indices are those of `Corpus.recordings`.
+
+    `levels` has None for a recording that was not decoded or could not be: `failed` says why, by index. `duplicates`
+    are groups of indices of the same audio. `folds` has the fold of every recording, or is None for the reason
+    `no_folds`. Decoding took `decode_s` seconds; None: only headers were read.
+    """
 
     corpus: Corpus
-    levels: tuple[Levels | None, ...]  # of every recording; None: not decoded, or not decodable
-    failed: dict[int, str]  # place: why it could not be decoded
-    duplicates: tuple[tuple[int, ...], ...]  # places that have the same audio
-    folds: tuple[int, ...] | None  # of every recording
-    no_folds: str  # why there are none
+    levels: tuple[Levels | None, ...]
+    failed: dict[int, str]
+    duplicates: tuple[tuple[int, ...], ...]
+    folds: tuple[int, ...] | None
+    no_folds: str
     n_folds: int
-    decode_s: float | None  # seconds that it took; None: only headers were read
+    decode_s: float | None
 
     def across_classes(self, group: Sequence[int]) -> bool:
-        """Whether the same audio has different labels."""
-        return len({frozenset(self.corpus.recordings[place].labels) for place in group}) > 1
+        """Tell whether a group of duplicates has different labels."""
+        return len({frozenset(self.corpus.recordings[i].labels) for i in group}) > 1
 
     def across_folds(self, group: Sequence[int]) -> bool:
-        """Whether the same audio would be trained on and validated on."""
-        return self.folds is not None and len({self.folds[place] for place in group}) > 1
+        """Tell whether a group of duplicates would be trained on and validated on."""
+        return self.folds is not None and len({self.folds[i] for i in group}) > 1
 
 
 def levels(blocks: Iterable[Waveform]) -> Levels:
-    """Measures a recording that comes in mono blocks (samples,); how it is cut into blocks makes no difference."""
+    """Measure a recording that comes in mono blocks (samples,); how it is cut into blocks makes no difference."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     n_samples, n_clipped, peak, energy = 0, 0, 0.0, 0.0
-    edge = np.zeros(2, dtype=bool)  # of the two samples before the block; the later one's neighbour is still to come
+    # whether the two samples before the block are at full scale; the later one's neighbour is still to come
+    edge = np.zeros(2, dtype=bool)
     for block in blocks:
         if not len(block):
             continue
-        digest.update((block + np.float32(0)).astype("<f4").tobytes())  # makes -0 the 0 that it equals
+        # adding 0 makes -0 the 0 that it equals
+        digest.update((block + np.float32(0)).astype("<f4").tobytes())
         magnitude = np.abs(block)
         n_samples += len(block)
         peak = max(peak, float(magnitude.max()))
@@ -95,7 +107,7 @@ def levels(blocks: Iterable[Waveform]) -> Levels:
 
 
 def _inner_clipped(full: NDArray[np.bool_]) -> int:
-    """How many at full scale have a neighbour there, (samples,) without the first and the last."""
+    """How many of (samples,) at full scale, less the first and the last, have a neighbour there."""
     return int(np.count_nonzero(full[1:-1] & (full[:-2] | full[2:])))
 
 
@@ -104,20 +116,20 @@ def _decibels(amplitude: float) -> float:
 
 
 def duplicates(corpus: Corpus, measured: Sequence[Levels | None]) -> tuple[tuple[int, ...], ...]:
-    """The places of recordings with the same samples at the same rate, a group each, in the corpus' order."""
+    """Return groups of indices of recordings with the same samples at the same rate, in the corpus' order."""
     groups: dict[tuple[int, str], list[int]] = {}
-    for place, (recording, level) in enumerate(zip(corpus.recordings, measured, strict=True)):
+    for index, (recording, level) in enumerate(zip(corpus.recordings, measured, strict=True)):
         if level is not None:
-            groups.setdefault((recording.sample_rate, level.digest), []).append(place)
+            groups.setdefault((recording.sample_rate, level.digest), []).append(index)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
 def survey(
     corpus: Corpus, n_folds: int, fold_seed: int, grouped: bool, workers: int, headers_only: bool = False
 ) -> Survey:
-    """Decodes every recording (unless `headers_only`) and makes the folds that training would make.
+    """Decode every recording (unless `headers_only`) in `workers` processes, and make the folds of a training run.
 
-    A recording that can't be decoded stands in `failed`. Raises StoppedError for Ctrl-C.
+    A recording that can't be decoded is in `Survey.failed`. Raise StoppedError for Ctrl-C.
     """
     folds, no_folds = None, ""
     try:
@@ -141,20 +153,20 @@ def _measure(task: tuple[int, Path]) -> Levels:
 
 
 def _measure_all(corpus: Corpus, workers: int) -> tuple[list[Levels | None], dict[int, str]]:
-    """The levels of every recording, and the reasons of those without, by place."""
+    """The levels of every recording, and why those without could not be decoded, by index."""
     measured: list[Levels | None] = [None] * len(corpus.recordings)
     failed: dict[int, str] = {}
-    tasks = [(place, recording.path) for place, recording in enumerate(corpus.recordings)]
+    tasks = [(index, recording.path) for index, recording in enumerate(corpus.recordings)]
     sizes = [_size_bytes(path) for _, path in tasks]
-    bar = tqdm(total=sum(sizes), unit="B", unit_scale=True, desc="decoding", disable=None, leave=False)
+    bar = ProgressBar(sum(sizes), "decoding", "B", scaled=True)
     try:
         with bar, contextlib.closing(map_files(_measure, tasks, sizes, workers)) as results:
-            for (place, _), result in results:
+            for (index, _), result in results:
                 if isinstance(result, AudioError):
-                    failed[place] = result.reason
+                    failed[index] = result.reason
                 else:
-                    measured[place] = result
-                bar.update(sizes[place])
+                    measured[index] = result
+                bar.update(sizes[index])
     except KeyboardInterrupt as cause:
         raise StoppedError("the same command starts again (--quick reads headers only)", cause) from cause
     return measured, dict(sorted(failed.items()))
@@ -163,5 +175,6 @@ def _measure_all(corpus: Corpus, workers: int) -> tuple[list[Levels | None], dic
 def _size_bytes(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:  # gone since its header was read: decoding it says so
+    # gone since its header was read: decoding it says so
+    except OSError:
         return 0

@@ -1,4 +1,4 @@
-"""What a survey found, as text, as a CSV and as a picture."""
+"""Reports a survey as text, as a CSV and as a picture."""
 
 import math
 from collections import Counter
@@ -14,15 +14,28 @@ from aer.utils.csv_files import csv_path, csv_text, write_csv
 from aer.utils.files import write_whole
 from aer.utils.text import printable
 
-FEW = 5  # files that are named
+# files of a kind that are named on the console
+MAX_NAMED = 5
 ADVICE = "name another file, or make room"
 NO_LABEL = "(no label)"
-_DETAIL_NAMES = "path labels duration_s sample_rate peak_dbfs rms_dbfs clipped_samples digest duplicate_of fold error"
-DETAILS = _DETAIL_NAMES.split()  # columns of the CSV
+# of the CSV
+COLUMNS = (
+    "path",
+    "labels",
+    "duration_s",
+    "sample_rate",
+    "peak_dbfs",
+    "rms_dbfs",
+    "clipped_samples",
+    "digest",
+    "duplicate_of",
+    "fold",
+    "error",
+)
 
 
 def durations_by_class(corpus: Corpus) -> dict[str, list[float]]:
-    """Seconds of the recordings of each class, shortest first; under "" those of recordings without a label."""
+    """Return the durations (s) of the recordings of each class, shortest first; under "" those of unlabelled ones."""
     durations: dict[str, list[float]] = {name: [] for name in corpus.classes}
     for recording in corpus.recordings:
         for label in recording.labels or ("",):
@@ -31,13 +44,12 @@ def durations_by_class(corpus: Corpus) -> dict[str, list[float]]:
 
 
 def describe(found: Survey, root: Path) -> str:
-    """What was found, for the console. Files are named as they are below `root`."""
-    corpus, measured = found.corpus, found.levels
+    """Return what was found as text for the console. Files have their names below `root`."""
+    corpus = found.corpus
     hours = sum(recording.duration_s for recording in corpus.recordings) / 3600
     rates = Counter(recording.sample_rate for recording in corpus.recordings)
     names = [_name(recording.path, root) for recording in corpus.recordings]
     left_out = [f"{_name(path, root)}: {printable(reason)}" for path, reason in corpus.left_out]
-    failed = [f"{names[place]}: {printable(reason)}" for place, reason in found.failed.items()]
     lines = [
         f"{len(names):,} clips, {hours:.2f} hours, {len(corpus.classes):,} classes",
         "sample rates: " + ", ".join(f"{rate} Hz ({count:,})" for rate, count in rates.most_common()),
@@ -50,25 +62,29 @@ def describe(found: Survey, root: Path) -> str:
     ]
     if found.decode_s is None:
         return "\n".join([*lines, "not decoded (--quick): no word on duplicates, clipping and silence"])
-    places = range(len(names))
+    return "\n".join([*lines, *_decoded_lines(found, names), f"decoded in {found.decode_s:.1f} s"])
+
+
+def _decoded_lines(found: Survey, names: Sequence[str]) -> list[str]:
+    """What only decoding shows: broken files, duplicates, clipping and silence."""
+    failed = [f"{names[index]}: {printable(reason)}" for index, reason in found.failed.items()]
+    measured = [(name, level) for name, level in zip(names, found.levels, strict=True) if level is not None]
     clipping = [
-        f"{names[i]}: {level.clipped_samples:,} samples ({level.clipped_samples / level.n_samples:.2%})"
-        for i, level in zip(places, measured, strict=True)
-        if level is not None and level.clips
+        f"{name}: {level.clipped_samples:,} samples ({level.clipped_samples / level.n_samples:.2%})"
+        for name, level in measured
+        if level.clips
     ]
     silent = [
-        f"{names[i]}: {'digital silence' if level.rms_dbfs == -math.inf else f'{level.rms_dbfs:.1f} dBFS'}"
-        for i, level in zip(places, measured, strict=True)
-        if level is not None and level.is_silent
+        f"{name}: {'digital silence' if level.rms_dbfs == -math.inf else f'{level.rms_dbfs:.1f} dBFS'}"
+        for name, level in measured
+        if level.is_silent
     ]
-    lines += [
+    return [
         *_listed("can't be decoded", failed),
         *_duplicate_lines(found, names),
         *_listed(f"clipping ({CLIPPED_FROM} samples or more at full scale beside another)", clipping),
         *_listed(f"near-silent (RMS below {SILENT_BELOW_DBFS:g} dBFS)", silent),
-        f"decoded in {found.decode_s:.1f} s",
     ]
-    return "\n".join(lines)
 
 
 def _name(path: Path, root: Path) -> str:
@@ -76,12 +92,17 @@ def _name(path: Path, root: Path) -> str:
 
 
 def _listed(title: str, entries: Sequence[str]) -> list[str]:
-    """The title with the count, and the first FEW entries."""
-    more = [f"  and {len(entries) - FEW:,} more"] * (len(entries) > FEW)
-    return [f"{title}: {len(entries):,}" if entries else f"{title}: none", *(f"  {e}" for e in entries[:FEW]), *more]
+    """The title with the count, the first MAX_NAMED entries, and how many more there are."""
+    more = [f"  and {len(entries) - MAX_NAMED:,} more"] * (len(entries) > MAX_NAMED)
+    return [
+        f"{title}: {len(entries):,}" if entries else f"{title}: none",
+        *(f"  {e}" for e in entries[:MAX_NAMED]),
+        *more,
+    ]
 
 
 def _class_table(corpus: Corpus) -> list[str]:
+    """A row per class with the durations of its clips."""
     rows = [("class", "clips", "minutes", "shortest", "median", "longest (s)")]
     for name, durations in durations_by_class(corpus).items():
         lengths = (durations[0], float(np.median(durations)), durations[-1])
@@ -93,6 +114,7 @@ def _class_table(corpus: Corpus) -> list[str]:
 
 
 def _fold_table(found: Survey) -> list[str]:
+    """A row per fold, or why there are no folds."""
     if found.folds is None:
         return [f"no folds: {printable(found.no_folds)}"]
     rows = [("fold", "clips", "minutes", "classes")]
@@ -114,7 +136,7 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _duplicate_lines(found: Survey, names: Sequence[str]) -> list[str]:
-    """The groups that leak labels come first."""
+    """The groups of clips with the same audio; those that leak labels come first."""
     groups = sorted(
         found.duplicates, key=lambda group: (not found.across_classes(group), not found.across_folds(group))
     )
@@ -136,26 +158,29 @@ def _duplicate_lines(found: Survey, names: Sequence[str]) -> list[str]:
 
 
 def write_details(found: Survey, csv: Path) -> None:
-    """A CSV with a row per recording, then one for each that training leaves out; what is not known is empty."""
+    """Write a CSV with a row per recording, then one for each file that training leaves out; what is unknown is empty.
+
+    Raise AerError where it can't be written.
+    """
     recordings = found.corpus.recordings
-    first = {place: group[0] for group in found.duplicates for place in group[1:]}
+    first = {index: group[0] for group in found.duplicates for index in group[1:]}
     rows: list[tuple[object, ...]] = []
-    for place, (recording, level) in enumerate(zip(recordings, found.levels, strict=True)):
-        heard: tuple[object, ...] = ("",) * 4
+    for index, (recording, level) in enumerate(zip(recordings, found.levels, strict=True)):
+        measured: tuple[object, ...] = ("",) * 4
         if level is not None:
-            heard = (f"{level.peak_dbfs:.2f}", f"{level.rms_dbfs:.2f}", level.clipped_samples, level.digest)
+            measured = (f"{level.peak_dbfs:.2f}", f"{level.rms_dbfs:.2f}", level.clipped_samples, level.digest)
         labels = ";".join(map(csv_text, recording.labels))
-        said = (csv_path(recording.path), labels, f"{recording.duration_s:.6f}", recording.sample_rate)
-        original = csv_path(recordings[first[place]].path) if place in first else ""
-        fold = "" if found.folds is None else found.folds[place]
-        rows.append((*said, *heard, original, fold, csv_text(found.failed.get(place, ""))))
-    n_empty = len(DETAILS) - 2
+        header = (csv_path(recording.path), labels, f"{recording.duration_s:.6f}", recording.sample_rate)
+        original = csv_path(recordings[first[index]].path) if index in first else ""
+        fold = "" if found.folds is None else found.folds[index]
+        rows.append((*header, *measured, original, fold, csv_text(found.failed.get(index, ""))))
+    n_empty = len(COLUMNS) - 2
     rows += [(csv_path(path), *[""] * n_empty, csv_text(reason)) for path, reason in found.corpus.left_out]
-    write_csv(csv, DETAILS, rows, ADVICE)
+    write_csv(csv, COLUMNS, rows, ADVICE)
 
 
 def write_plot(found: Survey, picture: Path) -> None:
-    """Draws the classes and the durations into a PNG."""
+    """Draw the classes and the durations into a PNG. Raise AerError where it can't be written."""
     by_class = {name or NO_LABEL: values for name, values in durations_by_class(found.corpus).items()}
     all_s = [recording.duration_s for recording in found.corpus.recordings]
     write_whole(picture, lambda file: plot_corpus(by_class, all_s, file), ADVICE)

@@ -10,14 +10,10 @@ from numpy.typing import NDArray
 from aer.utils.text import counted
 
 Array = NDArray[Any]
-
-
-Statistics = tuple[dict[str, float], dict[str, Array]]  # over all classes; per class (C,)
-
+# by the figure's name: over all classes; per class (C,)
+Statistics = tuple[dict[str, float], dict[str, Array]]
 
 MIN_RECORDINGS = 5  # an interval from fewer says nothing
-
-
 INTERVAL_PERCENTILES = (2.5, 97.5)
 
 
@@ -31,7 +27,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Figures:
-    """What an evaluation found."""
+    """What an evaluation found. C classes."""
 
     title: str
     classes: tuple[str, ...]
@@ -52,7 +48,11 @@ def with_intervals(
     seed: int,
     notes: Sequence[str],
 ) -> Figures:
-    """`statistics` of all recordings, with the intervals that draws from them give."""
+    """Return the figures of N = `n_recordings` recordings, with percentile intervals of the bootstrap (Efron 1979).
+
+    `statistics` gives figures of recordings that count so many times each: weights (N,). They are asked for once with
+    ones, and for `n_draws` draws of N recordings with replacement. `n_known`: rows or events with each class, (C,).
+    """
     overall, per_class = statistics(np.ones(n_recordings))
     drawn: list[Statistics] = []
     lines = list(notes)
@@ -77,14 +77,14 @@ def with_intervals(
 
 
 def _draws(n_recordings: int, n_draws: int, seed: int) -> Iterator[Array]:
-    """How often each recording is drawn, (N,), when N are drawn with replacement."""
+    """Yield how often each recording is drawn, (N,), when N are drawn with replacement."""
     random = np.random.default_rng(seed)
     for _ in range(n_draws):
         yield np.bincount(random.integers(n_recordings, size=n_recordings), minlength=n_recordings).astype(float)
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Of the draws in which the figure is defined; None without any."""
+    """Return the interval of the draws in which the figure is defined (not NaN); None without any."""
     defined = np.array([value for value in values if not np.isnan(value)])
     if not defined.size:
         return None
@@ -93,12 +93,13 @@ def _interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def mean_of_defined(values: Array) -> float:
+    """Return the mean of the values that are not NaN; NaN without any."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")
 
 
 def ratio(parts: Any, wholes: Any) -> Array:
-    """NaN where the whole is 0."""
+    """Return parts / wholes, which have one shape; NaN where the whole is 0."""
     whole = np.asarray(wholes, np.float64)
     quotient: Array = np.divide(parts, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
     return quotient

@@ -19,17 +19,18 @@ from aer.utils.text import counted, some
 
 Events = Mapping[str, Sequence[Event]]  # by the name of the recording
 
-ROUNDING_S = 1e-9  # 2.2 - 2 is more than 0.2 for a computer
+ROUNDING_S = 1e-9  # 2.2 - 2 is more than 0.2 in floating point
+BEYOND_S = 1.0  # that a known event may end after its recording: listeners round
 
 
 class Criterion(Protocol):
     """Which found events may stand for which known ones of the same class."""
 
     def __str__(self) -> str:
-        """In words."""
+        """Return the rule in words, for the notes."""
 
     def pairs(self, known: Array, found: Array) -> Array:
-        """Bool (R, F) from starts and ends in s, (R, 2) and (F, 2)."""
+        """Return which may be a pair, bool (R, F), from starts and ends in s, (R, 2) and (F, 2)."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Overlap:
         return f"an overlap of at least {self.iou:g} of the time that either covers"
 
     def pairs(self, known: Array, found: Array) -> Array:
+        """Return which may be a pair by the time they share: bool (R, F)."""
         starts, ends = np.maximum(known[:, None, 0], found[:, 0]), np.minimum(known[:, None, 1], found[:, 1])
         shared = np.maximum(ends - starts, 0)
         union = (known[:, 1] - known[:, 0])[:, None] + (found[:, 1] - found[:, 0]) - shared
@@ -67,7 +69,9 @@ class Collar:
         return f"a start within {self.collar_s:g} s, end within that or {self.length_share:g} of the length"
 
     def pairs(self, known: Array, found: Array) -> Array:
-        apart = np.abs(known[:, None] - found)  # (R, F, 2)
+        """Return which may be a pair by their starts and ends: bool (R, F)."""
+        # (R, F, 2)
+        apart = np.abs(known[:, None] - found)
         for_end = np.maximum(self.collar_s, self.length_share * (known[:, 1] - known[:, 0]))
         matched: Array = (apart[..., 0] <= self.collar_s + ROUNDING_S) & (
             apart[..., 1] <= for_end[:, None] + ROUNDING_S
@@ -85,10 +89,10 @@ def event_counts(
     classes: Sequence[str],
     criterion: Criterion = BY_OVERLAP,
 ) -> Array:
-    """Events per recording of `durations_s` and class, int (N, C, 3): found and known (hits), found, known.
+    """Return events per recording of `durations_s` and class, int (N, C, 3): found and known (hits), found, known.
 
     The hits are the largest number of pairs in which every event stands once (maximum matching: what is counted does
-    not depend on the order of the events). Known events of other classes are not counted. Raises ValueError for found
+    not depend on the order of the events). Known events of other classes are not counted. Raise ValueError for found
     ones of other classes, and for recordings without duration.
     """
     counts = np.zeros((len(durations_s), len(classes), 3), np.int64)
@@ -104,7 +108,7 @@ def event_counts(
 def segment_counts(
     known: Events, found: Events, durations_s: Mapping[str, float], classes: Sequence[str], segment_s: float = 1.0
 ) -> Array:
-    """Segments per recording of `durations_s` and class, int (N, C, 3): found and known (hits), found, known.
+    """Return segments per recording of `durations_s` and class, int (N, C, 3): found and known (hits), found, known.
 
     A recording is cut into segments of `segment_s` from 0 on; a class is in all segments that one of its events
     touches (`sed_eval`'s segment-based metrics). Otherwise as `event_counts`.
@@ -117,7 +121,7 @@ def segment_counts(
 
 
 def f1_of(counts: Array) -> Array:
-    """F1 (...) of counts (..., 3): hits, found, known. NaN where nothing is known nor found."""
+    """Return F1 (...) of counts (..., 3): hits, found, known. NaN where nothing is known nor found."""
     sizes = counts[..., 1] + counts[..., 2]
     f1: Array = np.divide(2 * counts[..., 0], sizes, out=np.full(sizes.shape, np.nan), where=sizes > 0)
     return f1
@@ -126,9 +130,9 @@ def f1_of(counts: Array) -> Array:
 def _by_class(
     known: Events, found: Events, durations_s: Mapping[str, float], classes: Sequence[str]
 ) -> Iterable[tuple[int, int, Array, Array]]:
-    """(recording, class, known spans (R, 2), found spans (F, 2)) where there are any.
+    """Yield (recording, class, known spans (R, 2), found spans (F, 2)), in s, where there are any.
 
-    Spans are cut to the recording where its length is known: padded windows reach beyond it, and so do some known
+    Spans are limited to the recording where its length is known: padded windows reach beyond it, and so do some known
     events; those that begin after its end stay as they are, and are missed.
     """
     strange = sorted({event.label for events in found.values() for event in events} - set(classes))
@@ -148,17 +152,16 @@ def _by_class(
 
 
 def _spans(events: Sequence[Event]) -> dict[str, Array]:
+    """Return starts and ends in s (events, 2) by label."""
     labels = {event.label for event in events}
     return {label: np.array([(e.start_s, e.end_s) for e in events if e.label == label]) for label in labels}
 
 
 def _segments(spans: Array, segment_s: float) -> set[int]:
+    """Return the indices of the segments that the spans touch."""
     firsts = np.floor((spans[:, 0] + ROUNDING_S) / segment_s).astype(int)
     ends = np.ceil((spans[:, 1] - ROUNDING_S) / segment_s).astype(int)
     return {segment for first, end in zip(firsts, ends, strict=True) for segment in range(first, end)}
-
-
-BEYOND_S = 1.0  # that a known event may end after its recording: listeners round
 
 
 def evaluate_events(
@@ -172,11 +175,12 @@ def evaluate_events(
     seed: int = 0,
     notes: Sequence[str] = (),
 ) -> Figures:
-    """Event-based and segment-based F1 (this module) over the recordings of `durations_s`.
+    """Return event-based and segment-based F1 over the recordings of `durations_s`.
 
     A duration of 0 s is one that is not known: of a recording that can't be read, whose known events are then missed.
     Overall and per class: "event F1", "segment F1" and what they are made of, "event precision", "event recall";
     overall, these are of all classes' events together (micro), and "macro ..." are means over classes.
+    Raise ValueError as `event_counts` does.
     """
     events = event_counts(known, found, durations_s, classes, criterion)
     segments = segment_counts(known, found, durations_s, classes, segment_s)
@@ -202,7 +206,7 @@ def evaluate_events(
 
 
 def _f1_statistics(events: Array, segments: Array) -> Statistics:
-    """From counts (C, 3) of events and of segments."""
+    """Return the figures of counts (C, 3) of events and of segments."""
 
     def of(counts: Array, segment: Array) -> dict[str, Array]:
         return {
@@ -219,7 +223,7 @@ def _f1_statistics(events: Array, segments: Array) -> Statistics:
 
 
 def _beyond(event: Event, duration_s: float) -> str:
-    """What of an event lies after the recording's end: "starts", "ends" or ""; "" where that is not known."""
+    """Return what of an event lies after the recording's end: "starts", "ends" or ""; "" where that is not known."""
     if not duration_s:
         return ""
     return "starts" if event.start_s >= duration_s else "ends" if event.end_s > duration_s + BEYOND_S else ""

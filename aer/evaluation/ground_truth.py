@@ -1,4 +1,4 @@
-"""What is to be found: labels of recordings and known events, on their way to arrays. C classes."""
+"""The ground truth: labels of recordings and known events, read and turned into arrays. C classes."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,11 +20,11 @@ LONGEST_S = 31 * 86_400.0
 
 
 @dataclass(frozen=True)
-class Truth:
+class GroundTruth:
     """The known events of recordings."""
 
     events: dict[str, tuple[Event, ...]]  # by the name that `read_events` or `of_recordings` gave
-    unknown: dict[str, int]  # how many events of each label that is none of the model's classes; not in `events`
+    unknown: dict[str, int]  # how many events of each label that is not a class of the model; not in `events`
 
     @property
     def note(self) -> str:
@@ -35,11 +35,11 @@ class Truth:
         return f"{counted(count, 'known event')} of no class of the model's, not counted: {some(sorted(self.unknown))}"
 
 
-def read_events(csv: Path, classes: Sequence[str]) -> Truth:
-    """The events of a CSV with the columns audio_id, start_s, end_s and ebird_code, by audio_id and start.
+def read_events(csv: Path, classes: Sequence[str]) -> GroundTruth:
+    """Return the events of a CSV with the columns audio_id, start_s, end_s and ebird_code, by audio_id and start.
 
-    Raises InputError, in one line, for a CSV that can't be read, for missing columns, empty cells, times that are no
-    numbers, below 0 or in the wrong order, and where none of its labels is one of `classes`.
+    Raise InputError for a CSV that can't be read, for missing columns, empty cells, times that are not finite numbers,
+    below 0 or in the wrong order, and where none of its labels is one of `classes`.
     """
     table = read_table(csv)
     missing = [column for column in COLUMNS if column not in table]
@@ -65,20 +65,22 @@ def read_events(csv: Path, classes: Sequence[str]) -> Truth:
         if label in known:
             events[name].append(Event(start_s, end_s, label, 1.0))
     ordered = {name: tuple(sorted(events[name], key=lambda e: (e.start_s, e.label))) for name in sorted(events)}
-    return Truth(ordered, dict(Counter(label for label in labels if label not in known)))
+    return GroundTruth(ordered, dict(Counter(label for label in labels if label not in known)))
 
 
 def _number(cell: str) -> float:
+    """Return the number in a cell; NaN for a cell that holds none."""
     try:
         return float(cell)
     except ValueError:
         return float("nan")
 
 
-def of_recordings(truth: Truth, names: Iterable[str], csv: Path) -> Truth:
-    """The same by the names of recordings (`site/a.wav`), which `csv` may give whole, without suffix or without folder.
+def of_recordings(truth: GroundTruth, names: Iterable[str], csv: Path) -> GroundTruth:
+    """Return the same by the names of recordings (`site/a.wav`).
 
-    A recording that the CSV does not name has no events. Raises InputError where the CSV names a recording that is not
+    `csv` may give names whole, without suffix or without folder; it is named in errors. A recording that the CSV does
+    not name has no events. Raise InputError where the CSV names a recording that is not
     there, or one by a name that several have.
     """
     candidates: dict[str, set[str]] = {}
@@ -97,7 +99,7 @@ def of_recordings(truth: Truth, names: Iterable[str], csv: Path) -> Truth:
         if len(chosen) > 1 or name in events:
             raise InputError(f"csv {csv}: {printable(alias)} may be one of several: {some(sorted({*chosen, name}))}")
         events[name] = known
-    return Truth(events, truth.unknown)
+    return GroundTruth(events, truth.unknown)
 
 
 def window_targets(
@@ -106,7 +108,7 @@ def window_targets(
     classes: Sequence[str],
     min_overlap_s: float = 0.1,
 ) -> Array:
-    """Which classes are in windows (recording, start, end in s): bool (W, C).
+    """Return which classes are in windows (recording, start, end in s): bool (W, C).
 
     A class is in a window that shares at least `min_overlap_s` with one of its events, or all of a shorter event. All
     events must be of `classes`.
@@ -125,7 +127,7 @@ def window_targets(
 
 
 def label_targets(labels: Iterable[Iterable[str]], classes: Sequence[str]) -> tuple[Array, dict[str, int]]:
-    """Labels of recordings -> bool (N, C), and how many recordings have each label that is none of `classes`."""
+    """Return labels of recordings as bool (N, C), and how many recordings have each label that is not in `classes`."""
     column = {label: c for c, label in enumerate(classes)}
     rows = [set(row) for row in labels]
     targets = np.zeros((len(rows), len(classes)), bool)
@@ -135,5 +137,6 @@ def label_targets(labels: Iterable[Iterable[str]], classes: Sequence[str]) -> tu
 
 
 def _check(csv: Path, bad: Array, what: str) -> None:
+    """Raise InputError, with count and first line, where some of the events (N,) are bad."""
     if bad.any():
         raise InputError(f"csv {csv}: {bad.sum()} of {len(bad)} events {what}; the first in line {bad.argmax() + 2}")

@@ -8,23 +8,23 @@ from aer.utils.text import printable
 
 
 def report(figures: Figures) -> tuple[str, dict[str, Any]]:
-    """A text of lines, and the same as JSON can hold it (what is not defined is null). Worst classes come first."""
+    """Return the figures as text, worst classes first, and as JSON can hold them (what is not defined is null)."""
     return "\n".join(_lines(figures)), _json(figures)
 
 
 def _lines(figures: Figures) -> list[str]:
     has_intervals = any(figure.interval for figure in figures.overall.values())
     lines = [figures.title + (", with 95% intervals by resampling the recordings" if has_intervals else "")]
-    wide = max(map(len, figures.overall))
-    lines += [f"  {name:<{wide}}  {_with_interval(figure)}" for name, figure in figures.overall.items()]
+    width = max(map(len, figures.overall))
+    lines += [f"  {name:<{width}}  {_with_interval(figure)}" for name, figure in figures.overall.items()]
     names = [printable(label) for label in figures.classes]
-    wide = max(map(len, ["class", *names]))
-    lines += ["", f"  {'class':<{wide}}  {'known':>6}" + "".join(f"  {name:>20}" for name in figures.per_class)]
+    width = max(map(len, ["class", *names]))
+    lines += ["", f"  {'class':<{width}}  {'known':>6}" + "".join(f"  {name:>20}" for name in figures.per_class)]
     main = next(iter(figures.per_class.values()))
     order = sorted(range(len(names)), key=lambda c: (math.isnan(main[c].value), main[c].value, names[c]))
     for c in order:
         cells = "".join(f"  {_with_interval(values[c]):>20}" for values in figures.per_class.values())
-        lines.append(f"  {names[c]:<{wide}}  {figures.n_known[c]:>6}{cells}")
+        lines.append(f"  {names[c]:<{width}}  {figures.n_known[c]:>6}{cells}")
     return lines + [f"  note: {note}" for note in figures.notes]
 
 

@@ -1,4 +1,7 @@
-"""Scores in time -> events: from when to when a class is heard. T frames, C classes, W windows, float32 scores."""
+"""From scores in time to events: from when to when a class is heard.
+
+T frames, C classes, W windows; scores are float32 in [0, 1].
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,23 +19,23 @@ Scores = npt.NDArray[np.float32]
 class EventRules:
     """What counts as an event. Times in seconds."""
 
-    hysteresis: float = 0.8  # share of the threshold down to which an event that has begun goes on
+    hysteresis: float = 0.8  # share of the threshold down to which an event that has begun continues
     merge_gap_s: float = 0.2  # events of a class that are less than this apart are one
-    min_duration_s: float = 0.1  # shorter ones are none
+    min_duration_s: float = 0.1  # shorter ones are left out
 
 
 @dataclass(frozen=True)
 class Span:
-    """An event of class `place` over the frames from `begin` to before `end`."""
+    """An event of a class over the frames from `begin` to before `end`."""
 
-    place: int
+    class_index: int
     begin: int
     end: int
     peak: float
 
 
 class FrameTimeline:
-    """Frames of overlapping windows -> one line of frames, the mean where windows overlap. Bounded in memory."""
+    """Joins the frames of overlapping windows; the mean where windows overlap. Holds no more than a window's."""
 
     def __init__(self, n_classes: int, hop_samples: int):
         self.hop_samples = hop_samples
@@ -41,12 +44,13 @@ class FrameTimeline:
         self.counts = np.zeros(0, dtype=np.int64)
 
     def add(self, start: int, frames: Scores) -> Scores:
-        """Adds a window's frames (T, C), which begins at sample `start`; gives those that no later one can change.
+        """Add the frames (T, C) of a window that begins at sample `start`; return those that no later one can change.
 
         Windows come in the order of their starts. Frame k of a window stands k hops after its start.
         """
         begin = round(start / self.hop_samples)
-        frames = frames[max(-begin, 0) :]  # a window that is centred over a short recording begins before it
+        # a window that is centred over a short recording begins before it
+        frames = frames[max(-begin, 0) :]
         begin = max(begin, 0)
         done = self._take(begin - self.first)
         missing = begin + len(frames) - self.first - len(self.sums)
@@ -59,7 +63,7 @@ class FrameTimeline:
         return done
 
     def finish(self, n_samples: int) -> Scores:
-        """The frames that are left, up to the end of the recording."""
+        """Return the frames (T, C) that are left, up to the end of a recording of `n_samples`."""
         return self._take(math.ceil(n_samples / self.hop_samples) - self.first)
 
     def _take(self, n_frames: int) -> Scores:
@@ -71,7 +75,7 @@ class FrameTimeline:
 
 
 class EventTracker:
-    """Finds events in frames that come piece by piece; where they are cut makes no difference.
+    """Finds events in frames that come piece by piece; where the pieces begin makes no difference.
 
     A class is on from a frame that reaches its threshold, together with the frames around it that reach `hysteresis`
     times the threshold. Gaps are closed before short events are left out.
@@ -79,67 +83,68 @@ class EventTracker:
 
     def __init__(self, thresholds: npt.NDArray[np.float64], rules: EventRules, frame_s: float):
         self.high = thresholds
-        self.low = np.full_like(thresholds, np.inf)  # of classes that are never reported it stays so
+        # it stays infinite for classes that are never reported
+        self.low = np.full_like(thresholds, np.inf)
         np.multiply(thresholds, rules.hysteresis, out=self.low, where=np.isfinite(thresholds))
         self.rules = rules
         self.frame_s = frame_s
         self.first = 0  # the frame that comes next
-        self.open: dict[int, tuple[int, float]] = {}  # class: first frame and peak of a run that may go on
-        self.waiting: dict[int, Span] = {}  # class: an event that a near one may lengthen
+        self.open: dict[int, tuple[int, float]] = {}  # class: first frame and peak of a run that may continue
+        self.waiting: dict[int, Span] = {}  # class: an event that a later one may lengthen
         self.found: list[Span] = []
 
     def add(self, frames: Scores) -> None:
-        """Frames (T, C) that follow those given before."""
+        """Take the frames (T, C) that follow those of the last call."""
         if not len(frames):
             return
         on = frames >= self.low
-        for place in np.flatnonzero(on.any(axis=0)).tolist():
-            self._add_class(place, on[:, place], frames[:, place])
-        for place in [place for place in self.open if not on[:, place].any()]:
-            self._close(place, self.first)
+        for class_index in np.flatnonzero(on.any(axis=0)).tolist():
+            self._add_class(class_index, on[:, class_index], frames[:, class_index])
+        for class_index in [class_index for class_index in self.open if not on[:, class_index].any()]:
+            self._close(class_index, self.first)
         self.first += len(frames)
 
-    def _add_class(self, place: int, on: npt.NDArray[np.bool_], scores: Scores) -> None:
-        if place in self.open and not on[0]:
-            self._close(place, self.first)
+    def _add_class(self, class_index: int, on: npt.NDArray[np.bool_], scores: Scores) -> None:
+        if class_index in self.open and not on[0]:
+            self._close(class_index, self.first)
         edges = np.diff(on.astype(np.int8), prepend=0, append=0)
         for begin, end in zip(np.flatnonzero(edges > 0).tolist(), np.flatnonzero(edges < 0).tolist(), strict=True):
             peak = float(scores[begin:end].max())
-            before = self.open.get(place) if begin == 0 else None
-            self.open[place] = (self.first + begin, peak) if before is None else (before[0], max(before[1], peak))
+            before = self.open.get(class_index) if begin == 0 else None
+            self.open[class_index] = (self.first + begin, peak) if before is None else (before[0], max(before[1], peak))
             if end < len(on):
-                self._close(place, self.first + end)
+                self._close(class_index, self.first + end)
 
-    def _close(self, place: int, end: int) -> None:
-        begin, peak = self.open.pop(place)
-        if peak < self.high[place]:
+    def _close(self, class_index: int, end: int) -> None:
+        begin, peak = self.open.pop(class_index)
+        if peak < self.high[class_index]:
             return
-        span = Span(place, begin, end, peak)
-        before = self.waiting.get(place)
+        span = Span(class_index, begin, end, peak)
+        before = self.waiting.get(class_index)
         if before is not None and (begin - before.end) * self.frame_s < self.rules.merge_gap_s:
-            span = Span(place, before.begin, end, max(before.peak, peak))
+            span = Span(class_index, before.begin, end, max(before.peak, peak))
         elif before is not None:
             self._keep(before)
-        self.waiting[place] = span
+        self.waiting[class_index] = span
 
     def _keep(self, span: Span) -> None:
         if (span.end - span.begin) * self.frame_s >= self.rules.min_duration_s:
             self.found.append(span)
 
     def finish(self) -> list[Span]:
-        """All events, by their start, then by class."""
-        for place in list(self.open):
-            self._close(place, self.first)
+        """Return all events, by their start, then by class. No frames can be added after that."""
+        for class_index in list(self.open):
+            self._close(class_index, self.first)
         for span in self.waiting.values():
             self._keep(span)
         self.waiting = {}
-        return sorted(self.found, key=lambda span: (span.begin, span.place))
+        return sorted(self.found, key=lambda span: (span.begin, span.class_index))
 
 
 def window_spans(scores: Scores, thresholds: npt.NDArray[np.float64]) -> Iterator[tuple[int, int, float]]:
-    """(window, class, score) for each of the scores (W, C) that reaches its class's threshold; window by window."""
-    for window, place in np.argwhere(scores >= thresholds).tolist():
-        yield window, place, float(scores[window, place])
+    """Yield (window, class, score) for each of the scores (W, C) that reaches its class's threshold, in that order."""
+    for window, class_index in np.argwhere(scores >= thresholds).tolist():
+        yield window, class_index, float(scores[window, class_index])
 
 
 def as_events(
@@ -148,8 +153,8 @@ def as_events(
     probabilities: Sequence[float | None],
     duration_s: float,
 ) -> tuple[Event, ...]:
-    """Events from (start in s, end in s, class, score), cut to the recording."""
+    """Return events from spans (start in s, end in s, class, score), limited to the recording."""
     return tuple(
-        Event(max(start_s, 0.0), min(end_s, duration_s), classes[place], score, probability)
-        for (start_s, end_s, place, score), probability in zip(spans, probabilities, strict=True)
+        Event(max(start_s, 0.0), min(end_s, duration_s), classes[class_index], score, probability)
+        for (start_s, end_s, class_index, score), probability in zip(spans, probabilities, strict=True)
     )

@@ -1,57 +1,59 @@
 """Windows of recordings -> scores -> events, one recording's windows after another's, in batches across recordings."""
 
 from array import array
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from aer.inference.events import EventTracker, FrameTimeline, as_events, window_spans
-from aer.inference.plan import Work
+from aer.inference.plan import Plan
 from aer.inference.recogniser import Output
 from aer.inference.recordings import Recording
 from aer.inference.results import FileResult
 from aer.inference.window_reader import End, Window, read_windows
 
+# called with the bytes of recordings that were gone through since the last call
+Advance = Callable[[float], object]
+
 
 class _Collector:
     """Puts the scores of one recording's windows together."""
 
-    def __init__(self, recording: Recording, work: Work):
+    def __init__(self, recording: Recording, plan: Plan):
         self.recording = recording
-        self.work = work
-        # Arrays that grow, as a small block of memory for each batch would lie between the large ones of the model and
+        self.plan = plan
+        # arrays that grow, as a small block of memory for each batch would lie between the large ones of the model and
         # keep glibc (before 2.38) from using those again: the memory of hours of audio
         self.starts = array("q")
         self.scores = array("f")
         self.embeddings = array("f")
-        used = work.recogniser
+        used = plan.recogniser
         self.timeline = FrameTimeline(len(used.classes), used.hop_samples)
-        self.tracker = EventTracker(work.thresholds, work.rules, used.hop_samples / used.sample_rate)
+        self.tracker = EventTracker(plan.thresholds, plan.rules, used.hop_samples / used.sample_rate)
 
-    def add(self, start: int, output: Output, place: int) -> None:
-        """Takes what the models say of window `place` of a batch, which begins at sample `start`."""
+    def add(self, start: int, output: Output, row: int) -> None:
+        """Take what the models say of window `row` of a batch, which begins at sample `start`."""
         self.starts.append(start)
-        self.scores.frombytes(output.scores[place].tobytes())
+        self.scores.frombytes(output.scores[row].tobytes())
         if output.embeddings is not None:
-            self.embeddings.frombytes(output.embeddings[place].tobytes())
-        if self.work.by_frames and output.frames is not None:
-            self.tracker.add(self.timeline.add(start, output.frames[place]))
+            self.embeddings.frombytes(output.embeddings[row].tobytes())
+        if self.plan.by_frames and output.frames is not None:
+            self.tracker.add(self.timeline.add(start, output.frames[row]))
 
     def result(self, end: End) -> FileResult:
-        """The recording's result, once all of its windows were added."""
-        used, rate = self.work.recogniser, self.work.recogniser.sample_rate
+        """Return the recording's result, once all of its windows were added."""
+        used, rate = self.plan.recogniser, self.plan.recogniser.sample_rate
         duration_s = end.n_samples / rate
         scores = np.array(self.scores).reshape(-1, len(used.classes))
         embeddings = np.array(self.embeddings).reshape(len(scores), len(self.embeddings) // max(len(scores), 1))
         starts_s = np.array(self.starts, dtype=np.float64) / rate
-        if self.work.by_frames:
+        if self.plan.by_frames:
             self.tracker.add(self.timeline.finish(end.n_samples))
             frame_s = used.hop_samples / rate
-            spans = [(s.begin * frame_s, s.end * frame_s, s.place, s.peak) for s in self.tracker.finish()]
+            spans = [(s.begin * frame_s, s.end * frame_s, s.class_index, s.peak) for s in self.tracker.finish()]
         else:
-            found = window_spans(scores, self.work.thresholds)
-            spans = [(starts_s[w], starts_s[w] + used.window_s, place, score) for w, place, score in found]
+            found = window_spans(scores, self.plan.thresholds)
+            spans = [(starts_s[w], starts_s[w] + used.window_s, c, score) for w, c, score in found]
         reason = end.reason if end.status != "partial" else f"{end.reason}; scored up to {duration_s:.2f} s"
         return FileResult(
             name=self.recording.name,
@@ -64,52 +66,83 @@ class _Collector:
             window_s=used.window_s,
             starts_s=starts_s,
             scores=scores,
-            embeddings=embeddings if self.work.embeddings else None,
+            embeddings=embeddings if self.plan.embeddings else None,
         )
 
     def _probabilities(self, spans: Sequence[tuple[float, float, int, float]]) -> list[float | None]:
+        """Return the calibrated probability of each span (start in s, end in s, class, score)."""
         found: list[float | None] = [None] * len(spans)
-        for place in {span[2] for span in spans}:
-            rows = [row for row, span in enumerate(spans) if span[2] == place]
+        recogniser, kind = self.plan.recogniser, self.plan.kind
+        for class_index in {span[2] for span in spans}:
+            rows = [row for row, span in enumerate(spans) if span[2] == class_index]
             scores = np.array([spans[row][3] for row in rows])
-            for row, value in zip(rows, self.work.recogniser.probabilities(self.work.kind, place, scores), strict=True):
+            for row, value in zip(rows, recogniser.probabilities(kind, class_index, scores), strict=True):
                 found[row] = value
         return found
 
 
-def recognise(
-    recordings: Sequence[Recording], work: Work, batch_size: int, threads: int, bar: Any
-) -> Iterator[tuple[Recording, FileResult]]:
-    """Each recording with its result, in order. The last batch is filled with zeros: all batches are of one size."""
-    used = work.recogniser
-    sizes = (used.sample_rate, used.window_samples, work.hop_samples)
-    collectors: dict[int, _Collector] = {}
-    held: list[Window] = []
+class _Batcher:
+    """Collects windows across recordings to batches of one size, and the scores of each recording.
 
-    def scored() -> None:
-        batch = np.zeros((batch_size, used.window_samples), dtype=np.float32)
-        inside = [window for window in held if window.waveform is not None]
-        for row, window in enumerate(inside):
-            batch[row] = window.waveform
-        if inside:
-            output = used(batch, work.embeddings, work.by_frames)
-            for row, window in enumerate(inside):
-                collectors[window.recording].add(window.start, output, row)
-                bar.update(min(window.share * recordings[window.recording].size_bytes, bar.total - bar.n))
+    The last batch is filled with zeros, so that all are of one size: scores do not depend on how many there are.
+    """
 
-    def ended() -> Iterator[tuple[Recording, FileResult]]:
-        for window in held:
+    def __init__(self, recordings: Sequence[Recording], plan: Plan, batch_size: int, advance: Advance):
+        self.recordings = recordings
+        self.plan = plan
+        self.batch_size = batch_size
+        self.advance = advance
+        self.held: list[Window] = []  # in the order of the recordings, ends among them
+        self.n_waveforms = 0  # among those held
+        self.collectors: dict[int, _Collector] = {}  # by the index of the recording
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the windows held make a batch."""
+        return self.n_waveforms == self.batch_size
+
+    def add(self, window: Window) -> None:
+        """Hold a window, or the end of a recording, for the next batch."""
+        if window.recording not in self.collectors:
+            self.collectors[window.recording] = _Collector(self.recordings[window.recording], self.plan)
+        self.held.append(window)
+        self.n_waveforms += window.waveform is not None
+
+    def flush(self) -> Iterator[tuple[Recording, FileResult]]:
+        """Score the windows held; yield the recordings that end among them, each with its result."""
+        self._score()
+        for window in self.held:
             if window.end is not None:
-                yield recordings[window.recording], collectors.pop(window.recording).result(window.end)
+                collector = self.collectors.pop(window.recording)
+                yield self.recordings[window.recording], collector.result(window.end)
+        self.held.clear()
+        self.n_waveforms = 0
 
-    with read_windows(recordings, sizes, threads, 2 * batch_size) as windows:
+    def _score(self) -> None:
+        batch = np.zeros((self.batch_size, self.plan.recogniser.window_samples), dtype=np.float32)
+        scored = [window for window in self.held if window.waveform is not None]
+        for row, window in enumerate(scored):
+            batch[row] = window.waveform
+        if not scored:
+            return
+        output = self.plan.recogniser(batch, self.plan.embeddings, self.plan.by_frames)
+        for row, window in enumerate(scored):
+            self.collectors[window.recording].add(window.start, output, row)
+            self.advance(window.share * self.recordings[window.recording].size_bytes)
+
+
+def recognise(
+    recordings: Sequence[Recording], plan: Plan, batch_size: int, threads: int, advance: Advance
+) -> Iterator[tuple[Recording, FileResult]]:
+    """Yield each recording with its result, in order.
+
+    `threads` decode, while batches of `batch_size` windows go through the models; `advance` is called with the bytes
+    of each recording that a scored window stands for.
+    """
+    batcher = _Batcher(recordings, plan, batch_size, advance)
+    with read_windows(recordings, plan.sizes, threads, 2 * batch_size) as windows:
         for window in windows:
-            if window.recording not in collectors:
-                collectors[window.recording] = _Collector(recordings[window.recording], work)
-            held.append(window)
-            if sum(item.waveform is not None for item in held) == batch_size:
-                scored()
-                yield from ended()
-                held.clear()
-        scored()
-        yield from ended()
+            batcher.add(window)
+            if batcher.is_full:
+                yield from batcher.flush()
+        yield from batcher.flush()

@@ -11,15 +11,20 @@ import numpy as np
 from aer.errors import InputError
 from aer.inference.events import EventRules
 from aer.inference.recogniser import Recogniser
+from aer.inference.window_reader import WindowSizes
 from aer.models.bundle import Bundle, load
 from aer.utils.text import printable
 
 RECIPE = 2  # raised when the same models and options would give other results than before
+MOST_NOTES = 5  # lines about classes without a threshold of their own
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to recognise. None: what the bundles say."""
+    """How to recognise. None: what the bundles say.
+
+    The names of the fields are part of the digest by which results of an earlier call are recognised.
+    """
 
     window_s: float | None = None
     overlap_s: float | None = None  # default: half a window for frames, else none
@@ -31,7 +36,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Work:
+class Plan:
     """All that is the same for every recording."""
 
     recogniser: Recogniser
@@ -40,22 +45,30 @@ class Work:
     thresholds: "np.ndarray[tuple[int], np.dtype[np.float64]]"  # (C,)
     rules: EventRules
     embeddings: bool
-    recipe: str
+    recipe: str  # a digest of all that results depend on, beside the recording
 
     @property
     def kind(self) -> str:
-        """Which of the bundles' thresholds hold."""
+        """Which of the bundles' thresholds apply: "frame" or "window"."""
         return "frame" if self.by_frames else "window"
 
+    @property
+    def sizes(self) -> WindowSizes:
+        """The windows that the models take."""
+        return WindowSizes(self.recogniser.sample_rate, self.recogniser.window_samples, self.hop_samples)
 
-def prepare(bundle_paths: Sequence[Path], options: Options, device: str) -> tuple[Work, list[str]]:
-    """Loads the models; gives what to say of them too. InputError where options and models don't fit."""
+
+def load_plan(bundle_paths: Sequence[Path], options: Options, device: str) -> tuple[Plan, list[str]]:
+    """Load the models; return the plan and lines that describe it. Raise InputError as `make_plan` does."""
     bundles = [load(path) for path in bundle_paths]
-    return assemble(Recogniser(bundles, options.window_s, device), options)
+    return make_plan(Recogniser(bundles, options.window_s, device), options)
 
 
-def assemble(recogniser: Recogniser, options: Options) -> tuple[Work, list[str]]:
-    """What `prepare` gives, from models that are loaded."""
+def make_plan(recogniser: Recogniser, options: Options) -> tuple[Plan, list[str]]:
+    """Return the plan for models that are loaded, and lines that describe it.
+
+    Raise InputError where options and models do not fit together.
+    """
     if options.events == "frames" and not recogniser.has_frames:
         raise InputError("--events frames: these models have no frames (PANNs models of one hop have); take windows")
     by_frames = recogniser.has_frames if options.events == "auto" else options.events == "frames"
@@ -68,35 +81,37 @@ def assemble(recogniser: Recogniser, options: Options) -> tuple[Work, list[str]]
     kind = "frame" if by_frames else "window"
     thresholds, notes = recogniser.thresholds_of(kind, options.threshold, options.precision)
     recipe = _recipe(recogniser.bundles, options, overlap_s, by_frames)
-    work = Work(recogniser, by_frames, hop_samples, thresholds, options.rules, options.embeddings, recipe)
-    return work, _say(recogniser.bundles, work, overlap_s, notes)
+    plan = Plan(recogniser, by_frames, hop_samples, thresholds, options.rules, options.embeddings, recipe)
+    return plan, _describe(recogniser.bundles, plan, overlap_s, notes)
 
 
 def _recipe(bundles: Iterable[Bundle], options: Options, overlap_s: float, by_frames: bool) -> str:
-    """A digest of all that results depend on, beside the recording."""
-    told = {
+    """Return a digest of all that results depend on, beside the recording."""
+    made_with = {
         "recipe": RECIPE,
         "bundles": [bundle.digest for bundle in bundles],
         **asdict(options),
         "overlap_s": overlap_s,
         "events": "frames" if by_frames else "windows",
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()
 
 
-def _say(bundles: Sequence[Bundle], work: Work, overlap_s: float, notes: dict[str, str]) -> list[str]:
-    used = work.recogniser
+def _describe(bundles: Sequence[Bundle], plan: Plan, overlap_s: float, notes: dict[str, str]) -> list[str]:
+    """Return lines on models, windows, and the classes (`notes`) without a threshold of their own."""
+    used = plan.recogniser
     lines = [f"{printable(b.path)}: {b.kind}, {len(b.classes)} classes, epoch {b.epoch}" for b in bundles]
     lines.append(
         f"windows of {used.window_s:g} s with {overlap_s:g} s overlap at {used.sample_rate} Hz, events by "
-        f"{work.kind}s, on {used.device.type}"
+        f"{plan.kind}s, on {used.device.type}"
     )
     trained_s = bundles[0].settings.clip_duration_s
     if used.window_s != trained_s:
         lines.append(f"the thresholds come from windows of {trained_s:g} s")
-    for name, note in list(notes.items())[:5]:
-        place = used.classes.index(name)
-        used_instead = f"{work.thresholds[place]:g}" if np.isfinite(work.thresholds[place]) else "none, never reported"
+    for name, note in list(notes.items())[:MOST_NOTES]:
+        threshold = plan.thresholds[used.classes.index(name)]
+        used_instead = f"{threshold:g}" if np.isfinite(threshold) else "none, never reported"
         lines.append(f"threshold of {printable(name)}: {used_instead} ({note})")
-    lines += [f"and {len(notes) - 5} more classes without a threshold of their own"] * (len(notes) > 5)
+    if len(notes) > MOST_NOTES:
+        lines.append(f"and {len(notes) - MOST_NOTES} more classes without a threshold of their own")
     return lines

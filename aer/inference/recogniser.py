@@ -37,7 +37,7 @@ class Output:
 class Recogniser:
     """The models of one or more bundles, on a device.
 
-    Raises InputError where they do not fit together: other classes, sample rates or (without `window_s`) windows.
+    Raise InputError where they do not fit together: other classes, sample rates or (without `window_s`) windows.
     """
 
     def __init__(self, bundles: Sequence[Bundle], window_s: float | None, device: str):
@@ -58,7 +58,7 @@ class Recogniser:
         self.models = [bundle.build_model().to(self.device) for bundle in bundles]
 
     def __call__(self, waveforms: npt.NDArray[np.float32], embeddings: bool = False, frames: bool = True) -> Output:
-        """Scores windows (B, S)."""
+        """Return scores of windows (B, S), with frames and embeddings where these are asked for."""
         batch = torch.from_numpy(waveforms).to(self.device)
         with torch.inference_mode():
             outputs = [model(batch) for model in self.models]
@@ -72,34 +72,34 @@ class Recogniser:
     def thresholds_of(
         self, kind: str, threshold: float | None, precision: float | None
     ) -> tuple[npt.NDArray[np.float64], dict[str, str]]:
-        """The threshold of each class (C,), and for classes that got another than asked for the reason.
+        """Return the threshold of each class (C,), and the reason for classes that got another than asked for.
 
-        `kind`: "window" or "frame". `threshold` goes for all classes. `precision`: the lowest threshold that reaches
+        `kind`: "window" or "frame". `threshold` holds for all classes. `precision`: the lowest threshold that reaches
         it in validation. Otherwise the one with the best F1. Several bundles: the mean of theirs.
         """
         if threshold is not None:
             return np.full(len(self.classes), threshold), {}
         chosen, notes = np.zeros(len(self.classes)), {}
-        for place, name in enumerate(self.classes):
-            entries = [entries[place] for entries in self._entries(kind)]
+        for index, name in enumerate(self.classes):
+            entries = [entries[index] for entries in self._entries(kind)]
             found = [
                 entry.best_f1 if precision is None else thresholds.at_precision(entry, precision) for entry in entries
             ]
             known = [value for value in found if value is not None]
             if len(known) < len(found):
-                short = entries[found.index(None)]
-                reason = short.note if precision is None or not short.curve else f"precision {precision:g} not reached"
-                notes[name] = reason
+                lacking = entries[found.index(None)]
+                not_reached = precision is not None and lacking.curve
+                notes[name] = f"precision {precision:g} not reached" if not_reached else lacking.note
             if known:
-                chosen[place] = np.mean(known)
+                chosen[index] = np.mean(known)
             else:
-                # where the wanted precision can't be reached the class is not reported; else a guess that is told
-                chosen[place] = NO_THRESHOLD if precision is None else np.inf
+                # where the wanted precision can't be reached the class is not reported; else a guess, with a note
+                chosen[index] = NO_THRESHOLD if precision is None else np.inf
         return chosen, notes
 
-    def probabilities(self, kind: str, place: int, scores: npt.NDArray[np.float64]) -> list[float | None]:
-        """Calibrated probabilities of a class at scores (N,), the bundles' mean; None where one has no calibration."""
-        found = [thresholds.probability(entries[place], scores) for entries in self._entries(kind)]
+    def probabilities(self, kind: str, class_index: int, scores: npt.NDArray[np.float64]) -> list[float | None]:
+        """Return calibrated probabilities of a class at scores (N,): the bundles' mean, None where one has none."""
+        found = [thresholds.probability(entries[class_index], scores) for entries in self._entries(kind)]
         known = [values for values in found if values is not None]
         if not known or len(known) < len(found):
             return [None] * len(scores)
@@ -117,6 +117,7 @@ def _mean(outputs: Sequence[torch.Tensor]) -> Scores:
 
 
 def _check_fits(first: Bundle, other: Bundle, window_s: float | None) -> None:
+    """Raise InputError for two bundles whose scores can't be averaged."""
     names = f"{printable(first.path)} and {printable(other.path)}"
     if other.classes != first.classes:
         differing = sorted(set(other.classes) ^ set(first.classes))
@@ -135,7 +136,7 @@ def _check_fits(first: Bundle, other: Bundle, window_s: float | None) -> None:
 
 
 def _check_window(bundle: Bundle, window_s: float) -> None:
-    """InputError for a window that the model can't take."""
+    """Raise InputError for a window that the model can't take."""
     try:
         type(bundle.settings).model_validate(bundle.settings.model_dump() | {"clip_duration_s": window_s})
     except ValidationError as error:
@@ -144,7 +145,7 @@ def _check_window(bundle: Bundle, window_s: float) -> None:
 
 
 def _device(name: str) -> torch.device:
-    """The device of that name; under torchrun each process of a machine takes a GPU of its own."""
+    """Return the device of that name; under torchrun each process of a machine takes a GPU of its own."""
     chosen = pick_device(name, "--device")
     if chosen == "cuda":
         return torch.device(chosen, int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())

@@ -1,4 +1,4 @@
-"""The recordings that are to be recognised."""
+"""The recordings that are to be recognised: those that were given, and those in folders that were given."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,9 @@ from aer.audio.info import SUFFIXES
 from aer.errors import InputError
 from aer.utils.text import printable, some
 
-LIST = "segments.csv"
-COLUMNS = ("segment", "file", "clip_start_s", "start_s", "end_s", "label", "score")
+# what `aer predict --segments` has cut lies in a folder with this list
+SEGMENTS_CSV = "segments.csv"
+SEGMENTS_COLUMNS = ("segment", "file", "clip_start_s", "start_s", "end_s", "label", "score")
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,19 @@ class Recording:
 
 
 def find_recordings(given: Sequence[Path]) -> list[Recording]:
-    """The files, and those in the folders with the name of an audio format, in order, but for hidden ones.
+    """Return the files given, and those in the folders given that have the suffix of an audio format, in order.
 
-    Names are those below the folder that was given. Links to folders are followed, each folder once; what
-    `aer predict --segments` has cut is no recording. A folder that can't be looked into is given too, with its trouble.
-    Raises InputError for what is not there, for no recordings at all, and where two would have the same name.
+    Hidden files and folders are left out, and so is what `aer predict --segments` has cut. Names are those below the
+    folder that was given. Links to folders are followed, each folder once. A folder that can't be looked into is
+    returned too, with its trouble. Raise InputError for what is not there, for no recordings at all, and where two
+    would have the same name.
     """
     found: dict[str, Recording] = {}
-    names: dict[str, str] = {}  # by place
-    for place in given:
-        if not place.exists():
-            raise InputError(f"{printable(place)} is not there")
-        for recording in _below(place) if place.is_dir() else [_recording(place, place.name)]:
+    names: dict[str, str] = {}  # by absolute path
+    for path in given:
+        if not path.exists():
+            raise InputError(f"{printable(path)} is not there")
+        for recording in _below(path) if path.is_dir() else [_recording(path, path.name)]:
             absolute = os.path.abspath(recording.path)  # noqa: PTH100 - links stay
             if absolute in names:
                 continue
@@ -53,19 +55,23 @@ def find_recordings(given: Sequence[Path]) -> list[Recording]:
 def _recording(path: Path, name: str) -> Recording:
     try:
         status = path.stat()
-    except OSError:  # a link to nowhere: reading it will say so
+    except OSError:
+        # a link to nowhere: reading it will say so
         return Recording(path, name, 0, 0)
     return Recording(path, name, status.st_size, status.st_mtime_ns)
 
 
 def _below(folder: Path) -> Iterator[Recording]:
+    """Yield the recordings below a folder, then the folders that can't be looked into."""
     seen: set[tuple[int, int]] = set()
     closed: list[OSError] = []
     waiting = [folder]
-    while waiting:  # links after all that lies in the folder itself
+    # links after all that lies in the folder itself
+    while waiting:
         for here, folders, files in os.walk(waiting.pop(0), onerror=closed.append):
             status = os.stat(here)  # noqa: PTH116
-            if (status.st_dev, status.st_ino) in seen or (here != os.fspath(folder) and is_list(Path(here, LIST))):
+            has_segments = here != os.fspath(folder) and is_segments_csv(Path(here, SEGMENTS_CSV))
+            if (status.st_dev, status.st_ino) in seen or has_segments:
                 folders.clear()
                 continue
             seen.add((status.st_dev, status.st_ino))
@@ -81,10 +87,10 @@ def _below(folder: Path) -> Iterator[Recording]:
         yield Recording(path, name, 0, 0, f"a folder that can't be looked into: {(error.strerror or '').lower()}")
 
 
-def is_list(path: Path) -> bool:
-    """Whether this is the list of segments that were cut."""
+def is_segments_csv(path: Path) -> bool:
+    """Return whether this is the list of segments that `aer predict --segments` has cut."""
     try:
         with path.open("rb") as file:
-            return file.readline().rstrip() == ",".join(COLUMNS).encode()
+            return file.readline().rstrip() == ",".join(SEGMENTS_COLUMNS).encode()
     except OSError:
         return False

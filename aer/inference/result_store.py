@@ -1,4 +1,4 @@
-"""The result of one recording as a file of its own, written when it is done: nothing is lost when work is stopped."""
+"""The result of each recording in a file of its own, written when it is done: nothing is lost when work is stopped."""
 
 import hashlib
 import json
@@ -20,18 +20,21 @@ ADVICE = "make room, and the same command goes on"
 
 
 def path_of(out: Path, recording: Recording) -> Path:
-    """Where the result of a recording is kept below `out`."""
+    """Return where the result of a recording is kept below `out`."""
     return out / FOLDER / f"{hashlib.sha256(os.fsencode(recording.name)).hexdigest()[:32]}.npz"
 
 
 def save(out: Path, recording: Recording, recipe: str, result: FileResult) -> None:
-    """Writes a result. `recipe` stands for the models and settings that it was made with."""
+    """Write a result. `recipe` stands for the models and options that it was made with.
+
+    Raise AerError where it can't be written.
+    """
     head = {
         "recipe": recipe,
         "size_bytes": recording.size_bytes,
         "mtime_ns": recording.mtime_ns,
         "name": result.name,
-        "path": _place(recording),
+        "path": _absolute(recording),
         "status": result.status,
         "reason": result.reason,
         "duration_s": result.duration_s,
@@ -46,20 +49,21 @@ def save(out: Path, recording: Recording, recipe: str, result: FileResult) -> No
 
 
 def is_done(out: Path, recording: Recording, recipe: str) -> bool:
-    """Whether the recording, as it is now, has a result of this recipe. One that failed is tried again."""
+    """Return whether the recording, as it is now, has a result of this recipe. One that failed is tried again."""
     try:
         with np.load(path_of(out, recording), allow_pickle=False) as file:
             head = _head(file)
-        # The place too: recorders on one schedule give files of the same name, size and time at every site
+        # the path too: recorders on one schedule give files of the same name, size and time at every site
         now = {"recipe": recipe, "size_bytes": recording.size_bytes, "mtime_ns": recording.mtime_ns}
-        now["path"] = _place(recording)
+        now["path"] = _absolute(recording)
         return head["status"] in ("ok", "empty") and now.items() <= head.items()
     except (OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, zipfile.BadZipFile):
-        return False  # none, or none that can be read: it is made again
+        # none, or none that can be read: it is made again
+        return False
 
 
 def load(out: Path, recording: Recording) -> FileResult:
-    """The result of a recording; InputError, in one line, where it can't be read."""
+    """Return the result of a recording. Raise InputError where it can't be read."""
     path = path_of(out, recording)
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -81,8 +85,9 @@ def load(out: Path, recording: Recording) -> FileResult:
         raise InputError(f"{path} can't be read ({error}): remove it, and the same command makes it again") from error
 
 
-def _place(recording: Recording) -> str:
-    return os.path.abspath(recording.path)  # noqa: PTH100 - as it was given: links stay
+def _absolute(recording: Recording) -> str:
+    # links stay as they were given
+    return os.path.abspath(recording.path)  # noqa: PTH100
 
 
 def _head(file: Any) -> dict[str, Any]:
@@ -91,7 +96,7 @@ def _head(file: Any) -> dict[str, Any]:
 
 
 class Results:
-    """The results of recordings, read one by one whenever they are gone through."""
+    """The results of recordings, read from their files one by one whenever they are iterated over."""
 
     def __init__(self, out: Path, recordings: Sequence[Recording]):
         self.out = out

@@ -38,6 +38,6 @@ class FileResult:
 
 
 def span(result: FileResult, event: Event) -> tuple[float, float]:
-    """Start and end in seconds, within the recording: a window may reach beyond its ends."""
+    """Return start and end in seconds, limited to the recording: a window may reach beyond its ends."""
     end_s = min(float(event.end_s), float(result.duration_s)) if result.duration_s > 0 else float(event.end_s)
     return max(0.0, float(event.start_s)), end_s

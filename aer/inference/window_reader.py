@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,17 +18,25 @@ from aer.errors import AudioError, EmptyAudioError
 from aer.inference.recordings import Recording
 from aer.inference.results import Status
 
-WAIT_S = 0.1  # how often a thread looks whether it is still wanted
+POLL_S = 0.1  # how often a thread that waits for room looks whether it is still wanted
+
+
+class WindowSizes(NamedTuple):
+    """The windows that a model takes."""
+
+    sample_rate: int  # Hz
+    window_samples: int
+    hop_samples: int  # from the start of one window to that of the next
 
 
 @dataclass(frozen=True)
 class Window:
     """A window, or the end of a recording where `end` is set."""
 
-    recording: int  # its place among those asked for
+    recording: int  # index among the recordings that were asked for
     start: int  # sample
-    waveform: Waveform | None
-    share: float  # of the recording's windows, by its header: for the progress bar
+    waveform: Waveform | None  # (window_samples,)
+    share: float  # of the recording's windows, by its header: for the progress
     end: "End | None" = None
 
 
@@ -43,120 +52,144 @@ class End:
 class _Reader(threading.Thread):
     """Decodes one recording into a queue of at most `n_held` windows."""
 
-    def __init__(self, place: int, recording: Recording, sizes: tuple[int, int, int], n_held: int):
+    def __init__(self, index: int, recording: Recording, sizes: WindowSizes, n_held: int):
         super().__init__(daemon=True, name=f"decoding {recording.name}")
-        self.place = place
+        self.index = index
         self.recording = recording
-        self.sample_rate, self.window_samples, self.hop_samples = sizes
+        self.sizes = sizes
         self.queue: queue.SimpleQueue[Window | BaseException] = queue.SimpleQueue()
-        self.room = threading.Semaphore(n_held)  # released by whoever takes a window
+        # released by whoever takes a window
+        self.room = threading.Semaphore(n_held)
         self.unwanted = threading.Event()
-        self.n_samples = 0
-        self.broken: AudioError | None = None
+        self.n_decoded = 0  # samples at the recording's own rate
+        self.n_samples = 0  # samples at the model's rate
+        self.error: AudioError | None = None
         self.silent = True
 
     def run(self) -> None:
+        """Decode the recording; an exception that is not an AudioError goes into the queue."""
         try:
             self._decode()
         except BaseException as error:  # noqa: BLE001 - raised again where the windows are asked for
             self.queue.put(error)
 
+    def take(self) -> Window:
+        """Return the next window; wait for it. Raise what the thread has raised."""
+        item = self.queue.get()
+        if isinstance(item, BaseException):
+            raise item
+        self.room.release()
+        return item
+
     def _decode(self) -> None:
+        rate, window_samples, hop_samples = self.sizes
         try:
             if self.recording.trouble:
                 raise AudioError(self.recording.trouble)
             with open_stream(self.recording.path) as (info, blocks):
-                share = self.hop_samples / max(info.n_samples * self.sample_rate / info.sample_rate, self.hop_samples)
+                share = hop_samples / max(info.n_samples * rate / info.sample_rate, hop_samples)
                 stream = self._at_model_rate(info.sample_rate, blocks)
-                for start, waveform in windows(stream, self.window_samples, self.hop_samples):
-                    if not self._put(Window(self.place, start, waveform, share)):
+                for start, waveform in windows(stream, window_samples, hop_samples):
+                    if not self._put(Window(self.index, start, waveform, share)):
                         return
         except AudioError as error:
-            self.broken = error
-        self._put(Window(self.place, 0, None, 0.0, self._end()))
+            self.error = error
+        self._put(Window(self.index, 0, None, 0.0, self._end()))
 
     def _end(self) -> End:
-        if self.broken is not None:
-            if isinstance(self.broken, EmptyAudioError):
-                return End("empty", self.broken.reason, 0)
-            return End("partial" if self.n_samples else "failed", self.broken.reason, self.n_samples)
+        if self.error is not None:
+            if isinstance(self.error, EmptyAudioError):
+                return End("empty", self.error.reason, 0)
+            return End("partial" if self.n_samples else "failed", self.error.reason, self.n_samples)
         if not self.n_samples:
-            return End("empty", f"too short: nothing is left of it at {self.sample_rate} Hz", 0)
+            return End("empty", f"too short: nothing is left of it at {self.sizes.sample_rate} Hz", 0)
         return End("ok", "silent: all its samples are zero" if self.silent else "", self.n_samples)
 
     def _at_model_rate(self, own_rate: int, blocks: Iterator[Waveform]) -> Iterator[Waveform]:
-        """The recording at the model's rate, up to where it breaks.
+        """Yield the recording at the model's rate, up to where it can't be read any further.
 
         As in validation it ends with the last whole sample of that rate; soxr may give half a sample more.
         """
-        n_decoded = 0
-
-        def unbroken() -> Iterator[Waveform]:
-            nonlocal n_decoded
-            try:
-                for block in blocks:
-                    n_decoded += len(block)
-                    self.silent = self.silent and not block.any()
-                    yield block
-            except AudioError as error:  # what came before it is scored
-                self.broken = error
-
-        held = np.zeros(0, np.float32)  # the last block is the one to cut
-        for block in resampled(unbroken(), own_rate, self.sample_rate):
+        # the last block is the one to cut
+        held = np.zeros(0, np.float32)
+        for block in resampled(self._readable(blocks), own_rate, self.sizes.sample_rate):
             self.n_samples += len(held)
             yield held
             held = block
-        held = held[: max(n_decoded * self.sample_rate // own_rate - self.n_samples, 0)]
+        held = held[: max(self.n_decoded * self.sizes.sample_rate // own_rate - self.n_samples, 0)]
         self.n_samples += len(held)
         yield held
 
+    def _readable(self, blocks: Iterator[Waveform]) -> Iterator[Waveform]:
+        """Yield blocks up to an AudioError, which is kept: what came before it is scored."""
+        try:
+            for block in blocks:
+                self.n_decoded += len(block)
+                self.silent = self.silent and not block.any()
+                yield block
+        except AudioError as error:
+            self.error = error
+
     def _put(self, item: Window) -> bool:
+        """Put a window into the queue once there is room; return False where it is not wanted any more."""
         while not self.unwanted.is_set():
-            if self.room.acquire(timeout=WAIT_S):
+            if self.room.acquire(timeout=POLL_S):
                 self.queue.put(item)
                 return True
         return False
 
 
+class _ReaderPool:
+    """At most `threads` readers at work: the one whose turn it is, and those of the recordings behind it."""
+
+    def __init__(self, recordings: Sequence[Recording], sizes: WindowSizes, threads: int, n_held: int):
+        self.sizes = sizes
+        self.threads = threads
+        self.n_held = n_held
+        self.n_held_behind = max(n_held // threads, 1)
+        self.todo = enumerate(recordings)
+        self.running: deque[_Reader] = deque()
+
+    def windows(self) -> Iterator[Window]:
+        """Yield the windows of all recordings in their order, each recording's followed by its end."""
+        self._start_more()
+        while self.running:
+            reader = self.running[0]
+            # its turn has come: it may read further ahead than those behind it
+            reader.room.release(max(self.n_held - self.n_held_behind, 1))
+            has_ended = False
+            while not has_ended:
+                window = reader.take()
+                yield window
+                has_ended = window.end is not None
+            self.running.popleft().join()
+            self._start_more()
+
+    def stop(self) -> None:
+        """End all threads, whether or not their windows were taken."""
+        for reader in self.running:
+            reader.unwanted.set()
+        for reader in self.running:
+            reader.join()
+
+    def _start_more(self) -> None:
+        for index, recording in itertools.islice(self.todo, self.threads - len(self.running)):
+            self.running.append(_Reader(index, recording, self.sizes, self.n_held_behind))
+            self.running[-1].start()
+
+
 @contextmanager
 def read_windows(
-    recordings: Sequence[Recording], sizes: tuple[int, int, int], threads: int, n_held: int
+    recordings: Sequence[Recording], sizes: WindowSizes, threads: int, n_held: int
 ) -> Iterator[Iterator[Window]]:
-    """The windows of all recordings in their order, each recording's followed by its `End`.
+    """Yield an iterator over the windows of all recordings in their order, each recording's followed by its `End`.
 
-    `sizes`: the model's sample rate, samples of a window, samples from one window to the next. At most `threads`
-    recordings are decoded at a time: the one whose turn it is up to `n_held` windows ahead, and those behind it as many
-    together, or one each. What a thread raises (but for AudioErrors, which end a recording) is raised here.
+    At most `threads` recordings are decoded at a time: the one whose turn it is up to `n_held` windows ahead, and
+    those behind it as many together, or one each. What a thread raises (but for AudioErrors, which end a recording)
+    is raised by the iterator.
     """
-    n_behind = max(n_held // threads, 1)
-    todo = enumerate(recordings)
-    running: deque[_Reader] = deque()
-
-    def start_more() -> None:
-        for place, recording in itertools.islice(todo, threads - len(running)):
-            running.append(_Reader(place, recording, sizes, n_behind))
-            running[-1].start()
-
-    def all_windows() -> Iterator[Window]:
-        start_more()
-        while running:
-            first = running[0]
-            first.room.release(max(n_held - n_behind, 1))
-            while True:
-                item = first.queue.get()
-                if isinstance(item, BaseException):
-                    raise item
-                first.room.release()
-                yield item
-                if item.end is not None:
-                    break
-            running.popleft().join()
-            start_more()
-
+    pool = _ReaderPool(recordings, sizes, threads, n_held)
     try:
-        yield all_windows()
+        yield pool.windows()
     finally:
-        for reader in running:
-            reader.unwanted.set()
-        for reader in running:
-            reader.join()
+        pool.stop()

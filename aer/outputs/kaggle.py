@@ -20,7 +20,8 @@ from aer.utils.text import counted, encodable, printable, some
 COLUMNS = ("site", "row_id", "seconds", "audio_id")
 WHOLE_SITE = "site_3"
 ROW_S = 5.0
-OVERLAP_S = 0.2  # so much of an event, or half of it if that is less, must lie in a row: the rest is a fading echo
+# so much of an event, or half of it if that is less, must lie in a row: the rest is a fading echo
+OVERLAP_S = 0.2
 NO_BIRD = "nocall"
 
 
@@ -35,7 +36,7 @@ class Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of test.csv. InputError, in one line, for what is missing, double or no number."""
+    """Return the rows of test.csv. Raise InputError for columns that are missing, repeated row_ids, bad numbers."""
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.DictReader(file, restval="")
@@ -54,15 +55,16 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def match(rows: Sequence[Row], names: Iterable[str]) -> dict[str, str]:
-    """The audio_ids of the rows that recordings are there for, by the recording's name.
+    """Return the audio_ids of the rows for which there are recordings, by the recording's name.
 
-    InputError where there are none, and where two recordings have the same audio_id.
+    Raise InputError where there are none, and where two recordings have the same audio_id.
     """
     wanted = {row.audio_id for row in rows}
     found: dict[str, str] = {}
     taken: dict[str, str] = {}
     for name in names:
-        path = PurePosixPath(name)  # its file name is asked for, with or without the suffix
+        # its file name is asked for, with or without the suffix
+        path = PurePosixPath(name)
         audio_id = next((audio_id for audio_id in (path.stem, path.name) if audio_id in wanted), None)
         if audio_id is None:
             continue
@@ -77,9 +79,9 @@ def match(rows: Sequence[Row], names: Iterable[str]) -> dict[str, str]:
 
 
 def write_kaggle(results: Results, rows: Sequence[Row], path: Path, say: Callable[[str], object] = print) -> None:
-    """Answers every row and says which recordings are not there or were not read to their end: `nocall` for these.
+    """Answer every row and say which recordings are not there or were not read to their end: `nocall` for these.
 
-    Raises InputError where none of the recordings is there, where two have the same audio_id, and for a class that
+    Raise InputError where none of the recordings is there, where two have the same audio_id, and for a class that
     can't stand in an answer.
     """
     wanted: dict[str, list[Row]] = defaultdict(list)
@@ -100,14 +102,15 @@ def write_kaggle(results: Results, rows: Sequence[Row], path: Path, say: Callabl
     absent = [audio_id for audio_id in wanted if audio_id not in there]
     _report(absent, unread, say)
 
-    answers = ((row.row_id, birds.get(row.row_id, NO_BIRD)) for row in rows)  # row_ids as they were given
+    # row_ids as they were given
+    answers = ((row.row_id, birds.get(row.row_id, NO_BIRD)) for row in rows)
     write_rows(path, ("row_id", "birds"), answers)
 
 
 def birds_in(result: FileResult, start_s: float, end_s: float) -> list[str]:
-    """The classes, sorted, with an event that lies in these seconds: OVERLAP_S of it, or half of a short one.
+    """Return the classes, sorted, with an event that lies in these seconds: OVERLAP_S of it, or half of a short one.
 
-    By the second rule an event that lies on a border is in one of the rows at least.
+    By the second rule an event that lies on a border is in at least one of the rows.
     """
     heard = set()
     for event in result.events:
@@ -132,7 +135,7 @@ def _row(path: Path, number: int, cells: dict[str, str]) -> Row:
 
 
 def check_classes(classes: Iterable[str]) -> None:
-    """InputError for a class that can't stand in an answer."""
+    """Raise InputError for a class that can't stand in an answer, which separates classes by spaces."""
     spaced = [label for label in classes if not label or any(c.isspace() for c in label)]
     if spaced:
         raise InputError(f"--format kaggle separates classes by spaces, and this one has some: {some(spaced)}")

@@ -1,4 +1,4 @@
-"""Events, window scores and embeddings as Parquet, for those who go on in pandas, polars or R.
+"""Events, window scores and embeddings as Parquet, for those who continue in pandas, polars or R.
 
 pyarrow is not among the dependencies, as it is larger than most of them together: those who want Parquet install it.
 """
@@ -22,7 +22,7 @@ SCORE_PREFIX = "score_"  # of the columns of scores.parquet, so that no class ca
 
 
 def require_pyarrow() -> None:
-    """InputError, with the command to install it, where pyarrow is missing."""
+    """Raise InputError, with the command to install it, where pyarrow is missing."""
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
@@ -30,7 +30,7 @@ def require_pyarrow() -> None:
 
 
 def write_events(results: Results, path: Path) -> None:
-    """The columns of events.csv; a probability that is not known is null."""
+    """Write the columns of events.csv; a probability that is not known is null."""
     import pyarrow as pa
 
     text = ("file", "label")
@@ -50,9 +50,10 @@ def write_events(results: Results, path: Path) -> None:
 
 
 def write_scores(results: Results, path: Path) -> None:
-    """A row per window: file, start_s, end_s, and `score_<class>` for every class. Windows are where they were placed.
+    """Write a row per window: file, start_s, end_s, and `score_<class>` for every class.
 
-    A recording shorter than a window is centred in it, which then starts before 0.
+    A recording shorter than a window is centred in it, which then starts before 0. Raise ValueError for recordings with
+    other classes than those before them.
     """
     import pyarrow as pa
 
@@ -71,10 +72,10 @@ def write_scores(results: Results, path: Path) -> None:
 
 
 def write_embeddings(results: Results, path: Path) -> None:
-    """A row per window: file, start_s, end_s, embedding (a list of fixed size, float32).
+    """Write a row per window: file, start_s, end_s, embedding (a list of fixed size, float32).
 
     `np.stack(pandas.read_parquet(path).embedding)` is the matrix. One column per number would cost more for their
-    headers than for the numbers.
+    headers than for the numbers. Raise ValueError for a recording without embeddings of its windows.
     """
     import pyarrow as pa
 
@@ -115,7 +116,7 @@ def _write(path: Path, schema: Any, tables: Iterator[Any], group_rows: int) -> N
 
 
 def _groups(tables: Iterator[Any], group_rows: int) -> Iterator[Any]:
-    """Small tables put together: a row group per recording costs more than its rows where recordings are short."""
+    """Yield small tables put together: a row group per recording costs more than its rows where these are few."""
     import pyarrow as pa
 
     waiting: list[Any] = []

@@ -1,7 +1,7 @@
-"""Tables of an earlier call that this one does not write anew, and that are no longer true, do not stay beside its own.
+"""Removes tables of an earlier call that this one has not written anew and that no longer hold.
 
-OUT/parts/tables.json keeps which tables were written from what. Another format of the same results leaves those there
-are; other recordings, models or options make them old.
+OUT/parts/tables.json keeps which tables were written from what. A call for another format of the same results leaves
+the tables that there are; other recordings, models or options make them stale.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from aer.inference.result_store import ADVICE, FOLDER
 from aer.utils.files import write_whole
 from aer.utils.text import as_bytes, some
 
-LIST = f"{FOLDER}/tables.json"
-SUFFIXES = (".csv", ".json", ".parquet", ".txt")
+TABLES_JSON = f"{FOLDER}/tables.json"
+TABLE_SUFFIXES = (".csv", ".json", ".parquet", ".txt")
 
 
 def remove(out: Path, written: Sequence[Path], recipe: str, recordings: Sequence[Recording]) -> str:
-    """Removes the old tables below `out`, now that those of this call are `written`, and keeps their list.
+    """Remove the stale tables below `out`, now that those of this call are `written`, and keep a list of these.
 
-    Old ones that somebody has changed stay: gives a line that names them, or "".
+    Stale ones that somebody has changed stay: return a line that names them, or "".
     """
     key = _key(out, recipe, recordings)
     before = _read(out)
@@ -37,27 +37,28 @@ def remove(out: Path, written: Sequence[Path], recipe: str, recordings: Sequence
             (out / name).unlink()
         rest = {}
     content = as_bytes(json.dumps({"key": key, "tables": rest | now}))
-    write_whole(out / LIST, lambda file: file.write(content), ADVICE)
+    write_whole(out / TABLES_JSON, lambda file: file.write(content), ADVICE)
     return f"of an earlier call, and changed since, so left as they are: {some(sorted(changed))}" if changed else ""
 
 
 def _key(out: Path, recipe: str, recordings: Sequence[Recording]) -> str:
-    """A digest of what tables are made from. files.csv says what came of each recording."""
-    told = [[str(r.path.absolute()), r.name, r.size_bytes, r.mtime_ns] for r in recordings]
-    made_from = json.dumps([recipe, told]).encode() + (out / "files.csv").read_bytes()
+    """Return a digest of what tables are made from. files.csv says what came of each recording."""
+    identities = [[str(r.path.absolute()), r.name, r.size_bytes, r.mtime_ns] for r in recordings]
+    made_from = json.dumps([recipe, identities]).encode() + (out / "files.csv").read_bytes()
     return hashlib.sha256(made_from).hexdigest()
 
 
 def _state(path: Path) -> list[int]:
+    """Return size in bytes and time of the last change in ns."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]
 
 
 def _read(out: Path) -> dict[str, Any]:
-    """The list that the last call kept; empty where there is none, or none that can be read."""
+    """Return the list that the last call kept; an empty one where there is none, or none that can be read."""
     nothing: dict[str, Any] = {"key": "", "tables": {}}
     try:
-        listed = json.loads((out / LIST).read_bytes())
+        listed = json.loads((out / TABLES_JSON).read_bytes())
     except (OSError, ValueError):
         return nothing
     tables = listed.get("tables") if isinstance(listed, Mapping) else None
@@ -67,6 +68,6 @@ def _read(out: Path) -> dict[str, Any]:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a name can be a table's: below the folder, and no recording's."""
+    """Return whether a name can be a table's: below the folder, and no recording's."""
     path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and os.path.splitext(name)[1] in SUFFIXES  # noqa: PTH122
+    return not path.is_absolute() and ".." not in path.parts and os.path.splitext(name)[1] in TABLE_SUFFIXES  # noqa: PTH122

@@ -1,8 +1,8 @@
 """Events as other programs read them: CSV, Raven selection tables, Audacity label tracks, JSON.
 
 Every writer takes the results of one recording after the other and keeps none of them, so memory stays bounded.
-Names and labels come from outside: in CSVs they are cells that are no formula (see `csv_files`), in tab-separated
-tables one printable cell, in JSON and Parquet valid UTF-8.
+Names and labels come from outside: in CSVs they are cells that no program takes for a formula (see `csv_files`), in
+tab-separated tables one printable cell, in JSON and Parquet valid UTF-8.
 """
 
 import contextlib
@@ -36,11 +36,12 @@ FULL_BAND_HZ = (0.0, math.inf)
 UNKNOWN_NYQUIST_HZ = 24000.0  # the top of a selection in a recording whose header can't be read any more
 DECIMALS = 6  # of seconds and scores: a microsecond is less than a sample
 
-Results = Iterable[FileResult]  # that can be iterated again and again
+# can be iterated over again and again
+Results = Iterable[FileResult]
 
 
 def write_events_csv(results: Results, path: Path) -> None:
-    """One row per event: EVENT_COLUMNS. A probability that is not known is an empty cell."""
+    """Write a row per event: EVENT_COLUMNS. A probability that is not known is an empty cell."""
     rows = (
         [csv_path(result.name), *_times(result, event), csv_text(encodable(event.label)), *_numbers(event)]
         for result in results
@@ -50,7 +51,10 @@ def write_events_csv(results: Results, path: Path) -> None:
 
 
 def write_files_csv(results: Results, path: Path) -> list[str]:
-    """One row per recording, whatever came of it: FILE_COLUMNS. Gives the names, which must differ."""
+    """Write a row per recording, whatever came of it: FILE_COLUMNS. Return the names.
+
+    Raise ValueError where two are the same.
+    """
     names: list[str] = []
 
     def rows() -> Iterator[Sequence[object]]:
@@ -67,18 +71,19 @@ def write_files_csv(results: Results, path: Path) -> list[str]:
 
 
 def write_raven(results: Results, tables: dict[str, Path], band_hz: tuple[float, float] = FULL_BAND_HZ) -> list[Path]:
-    """A selection table per recording that was read, at its path in `tables`; one without events has its header.
+    """Write a selection table per recording that was read, at its path in `tables`; return the paths written.
 
-    Selections reach from the lower to the upper end of `band_hz`, at most to half the recording's sample rate.
+    One without events has its header. Selections reach from the lower to the upper end of `band_hz`, at most to half
+    the recording's sample rate.
     """
     written = []
-    for result in _read(results):
-        low_hz, high_hz = _limited(band_hz, result)
+    for result in _readable(results):
+        low_hz, high_hz = _band_of(band_hz, result)
         source = Path(os.path.abspath(result.path))  # noqa: PTH100 - Raven finds the sound by it; links stay
         rows = [
             (
-                *(number, "Spectrogram 1", 1, *_fixed(result, event), f"{low_hz:.1f}", f"{high_hz:.1f}"),
-                *(_cell(source.name), _cell(os.fspath(source)), _fixed(result, event)[0], _cell(event.label)),
+                *(number, "Spectrogram 1", 1, *_times_text(result, event), f"{low_hz:.1f}", f"{high_hz:.1f}"),
+                *(_cell(source.name), _cell(os.fspath(source)), _times_text(result, event)[0], _cell(event.label)),
                 *_numbers(event),
             )
             for number, event in enumerate(result.events, start=1)
@@ -89,16 +94,16 @@ def write_raven(results: Results, tables: dict[str, Path], band_hz: tuple[float,
 
 
 def write_audacity(results: Results, tables: dict[str, Path]) -> list[Path]:
-    """A label track per recording that was read, as Audacity imports it: start, end, label."""
+    """Write a label track per recording that was read, as Audacity imports it: start, end, label. Return the paths."""
     written = []
-    for result in _read(results):
+    for result in _readable(results):
         written.append(tables[result.name])
-        _write_tabs(written[-1], [(*_fixed(result, event), _cell(event.label)) for event in result.events])
+        _write_tabs(written[-1], [(*_times_text(result, event), _cell(event.label)) for event in result.events])
     return written
 
 
 def write_json(results: Results, path: Path) -> None:
-    """One document: {"format": 1, "recordings": [...]}, a recording with its events on each line."""
+    """Write one document: {"format": 1, "recordings": [...]}, a recording with its events on each line."""
 
     def write(file: TextIO) -> None:
         file.write('{"format": 1, "recordings": [')
@@ -111,7 +116,10 @@ def write_json(results: Results, path: Path) -> None:
 
 
 def table_paths(folder: Path, names: Sequence[str], suffix: str) -> dict[str, Path]:
-    """A file below `folder` for each recording, in the same subfolder; `a.wav` and `a.mp3` are kept apart."""
+    """Return a file below `folder` for each recording, in the same subfolder; `a.wav` and `a.mp3` are kept apart.
+
+    Raise ValueError for a name that leads out of the folder.
+    """
     paths = {}
     for name, stem in zip(names, clip_stems(names), strict=True):
         inner = PurePosixPath(name).parent
@@ -121,7 +129,8 @@ def table_paths(folder: Path, names: Sequence[str], suffix: str) -> dict[str, Pa
     folders = {parent for path in paths.values() for parent in path.parents}
     taken = folders | set(paths.values())
     for name, path in paths.items():
-        while path in folders or (path != paths[name] and path in taken):  # `x.wav` beside a folder `x.txt`
+        # `x.wav` beside a folder `x.txt`
+        while path in folders or (path != paths[name] and path in taken):
             path = path.with_name(f"_{path.name}")
         paths[name] = path
         taken.add(path)
@@ -129,7 +138,7 @@ def table_paths(folder: Path, names: Sequence[str], suffix: str) -> dict[str, Pa
 
 
 def make_folder(folder: Path) -> None:
-    """The folder and those above it; AerError where that can't be."""
+    """Make the folder and those above it. Raise AerError where that can't be done."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -137,7 +146,7 @@ def make_folder(folder: Path) -> None:
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A CSV that is whole or absent, written row by row."""
+    """Write a CSV, row by row, that is whole or absent. Raise AerError where it can't be written."""
 
     def write(file: TextIO) -> None:
         writer = csv.writer(UnixLines(file), lineterminator="\r\n")
@@ -148,7 +157,7 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
 
 
 def write_text(path: Path, write: Callable[[TextIO], object]) -> None:
-    """A text file that is whole or absent, written as it comes; bytes of names that are no UTF-8 stay."""
+    """Write a text file that is whole or absent; bytes of names that are not UTF-8 stay as they are."""
 
     def encoded(file: IO[bytes]) -> None:
         with _text(file) as text:
@@ -157,7 +166,8 @@ def write_text(path: Path, write: Callable[[TextIO], object]) -> None:
     write_whole(path, encoded, ADVICE)
 
 
-def _read(results: Results) -> Iterator[FileResult]:
+def _readable(results: Results) -> Iterator[FileResult]:
+    """Return the results of recordings that were read, at least in part."""
     return (result for result in results if result.status in ("ok", "partial"))
 
 
@@ -167,7 +177,8 @@ def _text(file: IO[bytes]) -> Iterator[TextIO]:
     try:
         yield text
     finally:
-        text.detach()  # flushes; the file is its owner's to close
+        # flushes; the file is its owner's to close
+        text.detach()
 
 
 def _write_tabs(path: Path, rows: Iterable[Sequence[object]]) -> None:
@@ -176,30 +187,34 @@ def _write_tabs(path: Path, rows: Iterable[Sequence[object]]) -> None:
 
 
 def _cell(text: str) -> str:
-    """One cell of a tab-separated table. These have no quoting, but some readers take `"` for it."""
+    """Return text as one cell of a tab-separated table. These have no quoting, but some readers take `"` for it."""
     return csv_text(printable(text).replace('"', "'"))
 
 
 def _times(result: FileResult, event: Event) -> tuple[float, float]:
+    """Return start and end in s as numbers."""
     start_s, end_s = span(result, event)
     return round(start_s, DECIMALS), round(end_s, DECIMALS)
 
 
-def _fixed(result: FileResult, event: Event) -> tuple[str, str]:
+def _times_text(result: FileResult, event: Event) -> tuple[str, str]:
+    """Return start and end in s as text, never with an exponent."""
     start_s, end_s = span(result, event)
-    return f"{start_s:.6f}", f"{end_s:.6f}"
+    return f"{start_s:.{DECIMALS}f}", f"{end_s:.{DECIMALS}f}"
 
 
 def _numbers(event: Event) -> tuple[float, float | str]:
-    """Score and probability."""
+    """Return score and probability, rounded; an empty cell for a probability that is not known."""
     probability = "" if event.probability is None else round(float(event.probability), DECIMALS)
     return round(float(event.score), DECIMALS), probability
 
 
-def _limited(band_hz: tuple[float, float], result: FileResult) -> tuple[float, float]:
+def _band_of(band_hz: tuple[float, float], result: FileResult) -> tuple[float, float]:
+    """Return the band in Hz, limited to half the recording's sample rate."""
     try:
         nyquist_hz = probe(Path(result.path), allow_cut_short=True).sample_rate / 2
-    except AudioError:  # gone since it was recognised
+    except AudioError:
+        # gone since it was recognised
         nyquist_hz = UNKNOWN_NYQUIST_HZ
     return min(band_hz[0], nyquist_hz), min(band_hz[1], nyquist_hz)
 

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset, Sampler
 
 from aer.audio.info import Waveform
 from aer.audio.io import place, read_crop
+from aer.audio.windows import window_starts
 from aer.corpus.discovery import Recording
 from aer.errors import AudioError
 from aer.settings import Settings
@@ -114,10 +115,9 @@ class ValidationWindows(_Recordings):
         ]
 
     def _starts(self, n_samples: int) -> list[int]:
-        """First samples of the windows over a recording of that length."""
-        last = max(n_samples - self.clip_samples, 0)
-        starts = list(range(0, last + 1, self.clip_samples))
-        return starts if starts[-1] == last else [*starts, last]
+        """First samples of the windows over a recording of that length; what lies before its beginning is not read."""
+        # one that its header says has no samples gets a window too: reading it says what is wrong
+        return [max(start, 0) for start in window_starts(max(n_samples, 1), self.clip_samples, self.clip_samples)]
 
     def __len__(self) -> int:
         return len(self.windows)

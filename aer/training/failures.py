@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from aer.settings import Settings
 from aer.training import checkpoint_file
 from aer.training.engine import Engine
 from aer.utils.devices import is_out_of_memory
+from aer.utils.systems import shell_command
 
 _LOST_WORKER = re.compile(r"DataLoader worker \(pid(\(s\))? [\d, ]+\)")
 
@@ -141,7 +141,7 @@ def continue_command(argv: Sequence[str], fresh: bool, run_dir: Path, processes:
         rest = rest[1:] if rest[:1] == ["-u"] else rest  # torchrun's own
     else:
         start = [python]
-    return shlex.join([*start, *rest])
+    return shell_command([*start, *rest])
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from aer.errors import AerError, InputError
 from aer.models import thresholds
@@ -22,6 +21,7 @@ from aer.training.loaders import build_loader, fetched_whole
 from aer.training.metrics import clip_scores
 from aer.utils.csv_files import csv_path
 from aer.utils.files import write_whole
+from aer.utils.progress import track
 
 NAME = "validation_scores.npz"
 
@@ -66,7 +66,7 @@ def score(
     model.eval()
     with torch.inference_mode():
         batches = fetched_whole(loader)
-        for batch in tqdm(batches, "scores for thresholds", total=len(loader), unit="batch", leave=False, disable=None):
+        for batch in track(batches, len(loader), "scores for thresholds", "batch"):
             output = model(batch["waveform"].to(device))
             frames = frame_scores(output).amax(dim=1) if "framewise_output" in output else None
             outputs = [output["clipwise_output"], *([frames] if frames is not None else [])]

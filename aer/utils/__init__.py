@@ -1,1 +1,1 @@
-"""What all rooms use: text, files, CSV, processes, signals, devices. It knows nothing of audio or models."""
+"""What all rooms use: text, files, CSV, progress bars, processes, signals, devices; nothing of audio or models."""

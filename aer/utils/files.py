@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, flushed to the disk, renamed."""
+"""Files that are whole or absent: written beside their path, flushed to the disk, renamed."""
 
 import os
 from collections.abc import Callable
@@ -6,27 +6,29 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from aer.errors import AerError
+from aer.utils.systems import flush_folder
 
 Kind = TypeVar("Kind", bound=BaseException)
+COPY_BYTES = 1 << 24
 
 
 def beside(path: Path) -> Path:
-    """Where a file is written before it gets its name: always the same place, so a killed run leaves one at most."""
+    """Return where a file is written before it gets its name: one path, so that killed runs leave one file at most."""
     return path.with_name(f".{path.name}.part")
 
 
 def remove_parts(folder: Path) -> None:
-    """Removes what killed processes left beside the files of a folder."""
+    """Remove the unfinished files that killed processes left in a folder."""
     for part in folder.glob(".*.part"):
         part.unlink()
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object], advice: str, keep_old_as: Path | None = None) -> None:
-    """Lets `write` fill a file beside `path`, flushes it to the disk and renames it: `path` is old or new, never half.
+    """Have `write` fill a file beside `path`, flush it to the disk and rename it: `path` is old or new, never half.
 
-    `keep_old_as`: the name in the same folder that the old file gets once the new one is whole beside it; before that,
-    what has this name stays. Raises AerError, which ends with `advice`, where the disk is full or the folder can't be
-    written; what stood at `path` is then untouched.
+    `keep_old_as` is the path in the same folder that the old file gets once the new one is whole beside it; a file of
+    that name stays until then. Raise AerError, which ends with `advice`, where the disk is full or the folder can't be
+    written; what was at `path` is then untouched.
     """
     part = beside(path)
     try:
@@ -38,7 +40,8 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], advice: str, k
             link_whole(path, keep_old_as, advice)
         part.replace(path)
         flush_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # torch turns a write that failed into a RuntimeError
+    # torch turns a write that failed into a RuntimeError
+    except (OSError, RuntimeError) as error:
         part.unlink(missing_ok=True)
         # while it closes its archive, torch raises an error of its own over the one that is being handled
         if (interrupt := _behind(error, KeyboardInterrupt)) is not None:
@@ -50,7 +53,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], advice: str, k
 
 
 def _behind(error: BaseException, kind: type[Kind]) -> Kind | None:
-    """The error, or the last one of this kind that was being handled when it was raised."""
+    """The error if it is of this kind, else the last one of this kind that was being handled when it was raised."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, kind):
         found = found.__context__
@@ -58,31 +61,26 @@ def _behind(error: BaseException, kind: type[Kind]) -> Kind | None:
 
 
 def link_whole(target: Path, path: Path, advice: str) -> None:
-    """Makes `path` another name of the file `target` in the same folder, in one step."""
+    """Make `path` another name of the file `target` in the same folder, in one step.
+
+    It becomes a copy on file systems without hard links. Raise AerError, which ends with `advice`, where that copy
+    can't be written.
+    """
     part = beside(path)
     part.unlink(missing_ok=True)
     try:
         part.hardlink_to(target)
         part.replace(path)
         flush_folder(path.parent)
-    except OSError:  # a file system without hard links: a second copy does
+    # this file system has no hard links
+    except OSError:
         write_whole(path, lambda file: _copy(target, file), advice)
     finally:
-        part.unlink(missing_ok=True)  # a rename onto the very same file leaves the old name
+        # a rename onto the very same file leaves the old name
+        part.unlink(missing_ok=True)
 
 
 def _copy(source: Path, file: IO[bytes]) -> None:
     with source.open("rb") as opened:
-        while block := opened.read(1 << 24):
+        while block := opened.read(COPY_BYTES):
             file.write(block)
-
-
-def flush_folder(folder: Path) -> None:
-    """Makes a rename in the folder outlast a power cut, on systems where a folder can be opened."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

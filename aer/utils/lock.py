@@ -1,30 +1,30 @@
-"""A folder that is written to (of a run, of a corpus) belongs to one process at a time.
+"""A lock on a folder that is written to (of a run, of a corpus): it belongs to one process at a time.
 
-The operating system holds the lock and lets go of it when the process ends, in whatever way: no lock is ever stale, and
-nobody has to guess. The file stays; what stands in it is only for the message.
+The operating system releases the lock when the process ends, in whatever way, so that none is ever stale. The lock file
+stays; its text, who holds the lock, is for messages only.
 """
 
 import contextlib
 import errno
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from aer.errors import InputError
+from aer.utils.systems import lock_file
 
 NAME = ".lock"
-_HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # what systems say of a lock that another process has
-_FAR = 1 << 30  # Windows lets nobody read locked bytes: the one that is locked lies far behind the text
+# what systems say of a lock that another process has
+_HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
 @contextlib.contextmanager
 def held(folder: Path, option: str = "--run-dir") -> Iterator[None]:
-    """Makes the folder where it is missing, and holds its lock. `option` is the one that names another folder.
+    """Make the folder if it is missing, and hold its lock. `option` is the one that names another folder.
 
-    Raises InputError, which names process and machine, where another process holds it, and where the folder can't be
+    Raise InputError, which names process and machine, where another process holds it, and where the folder can't be
     written.
     """
     with contextlib.ExitStack() as stack:
@@ -41,7 +41,7 @@ def held(folder: Path, option: str = "--run-dir") -> Iterator[None]:
 
 def _take(file: IO[str], folder: Path, option: str) -> None:
     try:
-        _lock(file)
+        lock_file(file)
     except OSError as error:
         if error.errno in _HELD:
             file.seek(0)
@@ -57,18 +57,3 @@ def _write(file: IO[str], text: str) -> None:
     file.truncate(0)
     file.write(text)
     file.flush()
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: IO[str]) -> None:
-        file.seek(_FAR)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(file: IO[str]) -> None:
-        # not flock: the worker processes that read audio would inherit it, and outlive a killed run by some seconds
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Work on many files in several processes, such that no file, crash or interruption takes the rest with it."""
+"""Works on many files in several processes: no file, crash or interruption takes the results of others with it."""
 
 import contextlib
 import functools
@@ -10,26 +10,21 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from aer.errors import AudioError
 from aer.utils.signals import interrupts_wait
+from aer.utils.systems import MAX_WORKERS, interrupts_blocked, start_method
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK_BYTES = 4 << 20  # of small files together, so that handing them over costs little beside the work
 CHUNK_FILES = 32
-# a killed run's semaphores are removed by multiprocessing's tracker; that it does so need not be told
+# multiprocessing's tracker removes the semaphores of a killed run, and need not say so
 TRACKER_QUIET = "ignore:resource_tracker:UserWarning"
 CRASHED = "the process that read it died (a decoder that crashed on it, or too little memory)"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_files(
@@ -38,11 +33,11 @@ def map_files(
     sizes_bytes: Sequence[int],
     workers: int,
 ) -> Generator[tuple[Item, Result | AudioError], None, None]:
-    """Each item with what `work` made of it, or with the AudioError that it raised; in the order of completion.
+    """Yield each item with the result of `work`, or with the AudioError that it raised, in the order of completion.
 
-    A worker that dies takes nothing with it: what was in its hands is done again, one by one, and the item at fault
-    gets an AudioError. Other exceptions end the work. Workers end with this process, however it ends, and at once when
-    the iterator is closed. `work` and the items go to other processes: both must be picklable.
+    When a worker dies, the items that were being worked on are done again, one by one, and the one at fault gets an
+    AudioError. Other exceptions of `work` are raised. Workers end with this process, however it ends, and at once when
+    the iterator is closed. `work` and the items must be picklable. Small files (`sizes_bytes`) go to a worker together.
     """
     todo = deque(_chunks(items, sizes_bytes))
     while todo:
@@ -55,7 +50,7 @@ def map_files(
 
 
 def _chunks(items: Sequence[Item], sizes_bytes: Sequence[int]) -> Iterator[list[Item]]:
-    """The items in their order, cut into chunks of at most CHUNK_FILES, and of CHUNK_BYTES or a single file."""
+    """Yield the items in order, in chunks of at most CHUNK_FILES, and of CHUNK_BYTES or a single file."""
     chunk: list[Item] = []
     chunk_bytes = 0
     for item, size_bytes in zip(items, sizes_bytes, strict=True):
@@ -71,9 +66,9 @@ def _chunks(items: Sequence[Item], sizes_bytes: Sequence[int]) -> Iterator[list[
 def _map_chunks(
     work: Callable[[Item], Result], todo: deque[list[Item]], workers: int, suspects: list[Item]
 ) -> Iterator[tuple[Item, Result | AudioError]]:
-    """Takes chunks from `todo` until it is empty or a worker dies; `suspects` then gets what was being worked on."""
+    """Take chunks from `todo` until it is empty or a worker dies; `suspects` then gets the items in the works."""
     running: dict[Future[list[Result | AudioError]], list[Item]] = {}
-    with _pool(min(workers, len(todo)), _module_of(work)) as pool:
+    with _pool(min(workers, len(todo), MAX_WORKERS), _module_of(work)) as pool:
         try:
             while todo or running:
                 while todo and len(running) < 2 * workers:
@@ -106,8 +101,7 @@ def _pool(workers: int, module: str) -> Iterator[ProcessPoolExecutor]:
     """Worker processes that end when this block or this process does."""
     with interrupts_wait():
         start_early(module)
-        # Not fork, which copies locks that other threads (tqdm's, OpenBLAS's) may hold.
-        context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+        context = multiprocessing.get_context(start_method())
         reader, writer = context.Pipe(duplex=False)
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(reader,))
     try:
@@ -123,21 +117,21 @@ def start_early(module: str) -> None:
 
     With Ctrl-C blocked in it from the start, and so in the workers.
     """
-    if not hasattr(os, "fork"):
+    if start_method() != "forkserver":
         return
     with interrupts_wait():
         _start_server(module)
 
 
 def _start_server(module: str) -> None:
+    # which not every system has
+    from multiprocessing import forkserver, resource_tracker
+
     with _environment(PYTHONWARNINGS=",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), TRACKER_QUIET]))):
         resource_tracker.ensure_running()
     multiprocessing.set_forkserver_preload([module])
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with interrupts_blocked():
         forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: how they end a run, and the command that goes on with it. Nothing here imports torch."""
+"""Ctrl-C and SIGTERM: when they may interrupt. Nothing here imports torch."""
 
 import contextlib
 import math
@@ -13,7 +13,10 @@ from aer.errors import SigtermError
 
 @contextlib.contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM raises `SigtermError` here, as Ctrl-C raises KeyboardInterrupt; left alone where it is ignored."""
+    """Have SIGTERM raise `SigtermError` within the block, as Ctrl-C raises KeyboardInterrupt.
+
+    It is left alone where it is ignored, and outside the main thread, which alone can be interrupted.
+    """
     ours = threading.current_thread() is threading.main_thread()
     if not ours or signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
         yield
@@ -31,10 +34,10 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interrupts_wait(patience_s: float = math.inf) -> Iterator[None]:
-    """Ctrl-C and SIGTERM within it come at its end: for moments in which half of the work would be worse than none.
+    """Defer Ctrl-C and SIGTERM to the end of the block: for work that must not be left half done.
 
-    One that comes `patience_s` after the first no longer waits: whoever sends it has seen that the end is far.
-    In the main thread, which alone they can interrupt; elsewhere it does nothing.
+    One that comes more than `patience_s` (seconds) after the first is not deferred: whoever sends it has seen that the
+    end is far. Outside the main thread, which alone can be interrupted, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 class _Silence:
-    """How many threads want silence, and where stderr went before the first of them."""
+    """How many threads want silence, and a copy of stderr as it was before the first of them."""
 
     lock = threading.Lock()
     depth = 0
@@ -16,7 +16,7 @@ class _Silence:
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Within it the process's stderr leads nowhere: for moments only, as it does so for all threads."""
+    """Send stderr to the null device within the block: for moments only, as all threads of the process share it."""
     with _Silence.lock:
         if _Silence.depth == 0:
             _Silence.kept = _divert()
@@ -32,7 +32,7 @@ def quiet_stderr() -> Iterator[None]:
 
 
 def _divert() -> int:
-    """Leads descriptor 2 to the null device; returns a copy of what it was, or -1 where it was closed anyway."""
+    """Send descriptor 2 to the null device; return a copy of what it was, or -1 if it was closed anyway."""
     try:
         kept = os.dup(2)
     except OSError:

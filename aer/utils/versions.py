@@ -9,6 +9,9 @@ PACKAGES = ("torch", "catalyst", "accelerate", "torchlibrosa", "resnest", "sound
 
 
 def versions() -> dict[str, str]:
-    """Versions of aer, Python and the packages whose numbers a model depends on."""
+    """Return the versions of aer, Python and PACKAGES, whose numbers a model depends on.
+
+    Raise importlib.metadata.PackageNotFoundError where one of them is not installed.
+    """
     own = {"aer": __version__, "python": platform.python_version()}
     return own | {name: metadata.version(name) for name in PACKAGES}

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import config
-from aer.audio.windows import windows
+from aer.audio.windows import window_starts, windows
 from aer.corpus.discovery import Recording as CorpusRecording
 from aer.inference.recordings import Recording
-from aer.inference.window_reader import End, read_windows
+from aer.inference.window_reader import End, WindowSizes, read_windows
 from aer.settings import PannsSettings
 from aer.training.datasets import ValidationWindows
 
@@ -25,21 +25,22 @@ SETTINGS = PannsSettings.model_validate(
 )
 
 
-def cut(whole: npt.NDArray[np.float32], places: list[int]) -> list[npt.NDArray[np.float32]]:
-    """The recording in blocks that end at these places; some may be empty."""
-    return np.split(whole, sorted(place % (len(whole) + 1) for place in places))
+def cut(whole: npt.NDArray[np.float32], cuts: list[int]) -> list[npt.NDArray[np.float32]]:
+    """Cut the recording into blocks that end at these samples; some may be empty."""
+    return np.split(whole, sorted(sample % (len(whole) + 1) for sample in cuts))
 
 
 @given(
     n_samples=st.integers(0, 90),
     window_samples=st.integers(1, 30),
     hop=st.integers(1, 30),
-    places=st.lists(st.integers(0, 90), max_size=12),
+    cuts=st.lists(st.integers(0, 90), max_size=12),
 )
-def test_windows_are_those_of_the_whole(n_samples: int, window_samples: int, hop: int, places: list[int]) -> None:
+def test_windows_are_those_of_the_whole(n_samples: int, window_samples: int, hop: int, cuts: list[int]) -> None:
     hop = min(hop, window_samples)
     whole = np.arange(1, n_samples + 1, dtype=np.float32)
-    found = list(windows(cut(whole, places), window_samples, hop))
+    found = list(windows(cut(whole, cuts), window_samples, hop))
+    assert [start for start, _ in found] == window_starts(n_samples, window_samples, hop)
     if n_samples < window_samples:
         before = (window_samples - n_samples) // 2
         padded = np.pad(whole, (before, window_samples - n_samples - before))
@@ -63,6 +64,28 @@ def test_windows_are_copies() -> None:
 def test_no_windows_with_gaps_between_them(window_samples: int, hop: int) -> None:
     with pytest.raises(ValueError, match="hop_samples"):
         list(windows([np.zeros(9, np.float32)], window_samples, hop))
+    with pytest.raises(ValueError, match="hop_samples"):
+        window_starts(9, window_samples, hop)
+
+
+def test_where_windows_lie() -> None:
+    assert window_starts(9, 4, 4) == [0, 4, 5]  # the last one ends where the recording does
+    assert window_starts(8, 4, 4) == [0, 4]
+    assert window_starts(9, 4, 2) == [0, 2, 4, 5]
+    assert window_starts(1, 4, 4) == [-1]  # centred: one sample of silence before it, two after it
+    assert window_starts(2, 5, 3) == [-1]
+    assert window_starts(0, 4, 4) == []
+
+
+@given(n_samples=st.integers(0, 10_000), clip_samples=st.integers(1, 300))
+def test_validation_reads_from_the_same_starts(n_samples: int, clip_samples: int) -> None:
+    class OneClip(ValidationWindows):
+        def __init__(self) -> None:
+            self.clip_samples = clip_samples
+
+    # the rule as it was before both had it from one function
+    last = max(n_samples - clip_samples, 0)
+    assert OneClip()._starts(n_samples) == sorted({*range(0, last + 1, clip_samples), last})
 
 
 def noise(path: Path, n_samples: int, rate: int, channels: int = 1) -> Path:
@@ -74,7 +97,7 @@ def noise(path: Path, n_samples: int, rate: int, channels: int = 1) -> Path:
 def read(paths: list[Path], threads: int = 2, n_held: int = 8) -> tuple[dict[int, dict[int, object]], list[End]]:
     """{recording: {start: waveform}} of windows without overlap, and how each recording ended."""
     recordings = [Recording(path, path.name, 0, 0) for path in paths]
-    sizes = (RATE, SETTINGS.clip_samples, SETTINGS.clip_samples)
+    sizes = WindowSizes(RATE, SETTINGS.clip_samples, SETTINGS.clip_samples)
     found: dict[int, dict[int, object]] = {i: {} for i in range(len(paths))}
     ends = []
     with read_windows(recordings, sizes, threads, n_held) as stream:
@@ -173,7 +196,7 @@ def test_a_bug_in_a_thread_surfaces(tmp_path: Path) -> None:
 def test_a_reader_that_nobody_listens_to_ends(tmp_path: Path) -> None:
     before = threading.active_count()
     recordings = [Recording(noise(tmp_path / f"{i}.wav", 99_000, RATE), f"{i}.wav", 0, 0) for i in range(3)]
-    with read_windows(recordings, (RATE, 400, 400), threads=3, n_held=4) as stream:
+    with read_windows(recordings, WindowSizes(RATE, 400, 400), threads=3, n_held=4) as stream:
         next(stream)
     gc.collect()
     assert threading.active_count() == before

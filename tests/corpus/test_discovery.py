@@ -1,6 +1,5 @@
-"""Finding recordings and holding some out, against scikit-learn and by hand."""
+"""Finding the recordings of a corpus, in all layouts, and refusing what is contradictory."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,37 +7,21 @@ import pandas as pd
 import pytest
 import soundfile
 from helpers.paths import SHARED
-from sklearn.model_selection import StratifiedKFold
+from helpers.settings import sample_settings
 
-import config
-from aer.corpus.csv_paths import check_distinct, inside
-from aer.corpus.discovery import Corpus, Recording, check_readable, find_corpus
-from aer.corpus.folds import assign_folds, describe, split
+from aer.corpus.discovery import check_readable, find_corpus
+from aer.corpus.folds import describe, split
 from aer.errors import InputError
-from aer.settings import PannsSettings
 from aer.training.datasets import multi_hot
 from aer.training.folds_table import folds_csv
-from aer.utils.csv_files import read_table
-from aer.utils.text import printable
 
 DIGITS = SHARED / "data/fsdd"
-
-
-def settings(**changes: object) -> PannsSettings:
-    return PannsSettings.model_validate(config.PANNS["sample"].model_dump() | changes)
 
 
 def write(path: Path, duration_s: float = 0.1) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.zeros(int(8000 * duration_s)) + 0.1, 8000)
     return path
-
-
-def in_memory(labels: list[tuple[str, ...]], groups: list[str] | None = None) -> Corpus:
-    recordings = [
-        Recording(Path(f"{i}.wav"), names, 1.0, 8000, groups[i] if groups else None) for i, names in enumerate(labels)
-    ]
-    return Corpus(tuple(recordings), tuple(sorted({name for names in labels for name in names})), ())
 
 
 def test_class_folders(tmp_path: Path) -> None:
@@ -133,7 +116,7 @@ def test_the_background_is_no_class(tmp_path: Path) -> None:
     assert labels["wren/2.wav"] == ("wren",)
     targets = multi_hot(corpus.recordings, corpus.classes)
     assert targets.sum(dim=1).tolist() == [0, 0, 1, 1, 1, 1]
-    parts = split(corpus, settings(n_folds=2, fold=0))
+    parts = split(corpus, sample_settings(n_folds=2, fold=0))
     assert [len(corpus.recordings[i].labels) for i in parts.valid] == [0, 1, 1]  # stratified like a class
     assert "2 recordings in which nothing is to be found (nocall)" in describe(corpus, parts)
     side = "valid" if 0 in parts.valid else "train"
@@ -212,110 +195,9 @@ def test_a_corpus_that_can_not_be_used(tmp_path: Path) -> None:
         find_corpus(tmp_path)
 
 
-def test_names_can_not_drive_the_terminal() -> None:
-    assert printable("a\x1b[31mb\nc\u202ed") == "a\\x1b[31mb\\nc\\u202ed"
-    assert printable("Zaunkönig 森") == "Zaunkönig 森"
-
-
-def test_folds_are_scikit_learns() -> None:
-    labels = [("a",)] * 20 + [("b",)] * 13
-    folds = assign_folds(in_memory(labels), 4, seed=42, grouped=False)
-    flat = [names[0] for names in labels]
-    for number, (_, held_out) in enumerate(StratifiedKFold(4, shuffle=True, random_state=42).split(flat, flat)):
-        assert np.flatnonzero(folds == number).tolist() == held_out.tolist()
-
-
-def test_several_labels_are_stratified_by_the_rarest() -> None:
-    labels = [("common",)] * 30 + [("common", "rare")] * 5 + [()] * 5
-    folds = assign_folds(in_memory(labels), 5, seed=1, grouped=False)
-    assert sorted(folds[30:35]) == [0, 1, 2, 3, 4]
-    assert sorted(folds[35:]) == [0, 1, 2, 3, 4]
-
-
-def test_groups_stay_together() -> None:
-    groups = [f"g{i % 7}" for i in range(60)]
-    corpus = in_memory([("a",) if i % 2 else ("b",) for i in range(60)], groups)
-    folds = assign_folds(corpus, 3, seed=0, grouped=True)
-    for group in set(groups):
-        assert len({fold for fold, own in zip(folds, groups, strict=True) if own == group}) == 1
-    parts = split(corpus, settings(group_by="author", validation_groups=("g3", "g5")))
-    assert {corpus.recordings[i].group for i in parts.valid} == {"g3", "g5"}
-    assert not {corpus.recordings[i].group for i in parts.train} & {"g3", "g5"}
-    with pytest.raises(InputError, match=r"there is no 'g33' \(did you mean g3"):
-        split(corpus, settings(group_by="author", validation_groups=("g33",)))
-    with pytest.raises(InputError, match="n_folds 8 is more than the 7 groups"):
-        assign_folds(corpus, 8, seed=0, grouped=True)
-
-
-def test_a_class_smaller_than_the_folds_is_reported() -> None:
-    corpus = in_memory([("a",)] * 20 + [("b",)] * 2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        parts = split(corpus, settings(n_folds=5, fold=4))
-    text = describe(corpus, parts)
-    assert "fewer recordings than folds (5), so absent from some: b" in text
-    assert "22 recordings" in text
-    assert "2 at least (b)" in text
-    with pytest.raises(InputError, match="n_folds 21 is more than the 20 recordings of the largest class"):
-        split(corpus, settings(n_folds=21))
-
-
-def test_what_is_left_out_is_told_by_reason() -> None:
-    corpus = in_memory([("a",)] * 10 + [("b",)] * 10)
-    corpus = Corpus(corpus.recordings, corpus.classes, tuple((Path(f"{i}.wav"), "damaged") for i in range(5)))
-    assert "left out 5, damaged: 0.wav, 1.wav, 2.wav, ..." in describe(corpus, split(corpus, settings()))
-
-
-def test_fold_assignment_as_csv(tmp_path: Path) -> None:
-    corpus = in_memory([("a",)] * 10 + [("b", "c")] * 10)
-    parts = split(corpus, settings())
-    (tmp_path / "folds.csv").write_text(folds_csv(corpus, parts))
-    table = pd.read_csv(tmp_path / "folds.csv")
-    assert (table["side"] == "valid").sum() == len(parts.valid) == 4
-    assert set(table["labels"]) == {"a", "b;c"}
-
-
 @pytest.mark.skipif(not DIGITS.is_dir(), reason="the digits are not beside the project")
 def test_the_digits() -> None:
     corpus = find_corpus(DIGITS, group_by="author")
-    parts = split(corpus, settings(group_by="author", validation_groups=("theo",)))
+    parts = split(corpus, sample_settings(group_by="author", validation_groups=("theo",)))
     assert (len(corpus.recordings), len(corpus.classes), corpus.left_out) == (2500, 10, ())
     assert (len(parts.train), len(parts.valid), parts.notes) == (2000, 500, ())
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("path,labels\na.wav,x,y\n", r"line 2: has 3 cells, and its header has 2"),
-        ('path,labels\n"a.wav,x\n', r"line 2: can't be read: unexpected end of data"),
-        ("path,labels\n\n", r"has no rows"),
-    ],
-)
-def test_a_table_that_is_none(tmp_path: Path, text: str, told: str) -> None:
-    (tmp_path / "t.csv").write_text(text)
-    with pytest.raises(InputError, match=told):
-        read_table(tmp_path / "t.csv")
-
-
-def test_tables_are_read_as_pandas_reads_text(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    path.write_bytes('\ufeffa,b,a,NA\r\n"x, ""y""\nz",NA,001,\r\n\r\n1.0, s ,-,#\r\n'.encode())
-    expected = pd.read_csv(path, dtype=str, keep_default_na=False)
-    assert read_table(path) == expected.to_dict("list")
-    assert list(read_table(path)) == ["a", "b", "a.1", "NA"]
-
-
-def test_links_in_a_csv_are_followed_before_they_are_judged(tmp_path: Path) -> None:
-    inner, outer = tmp_path / "corpus/a", tmp_path / "elsewhere"
-    for folder in (inner, outer):
-        folder.mkdir(parents=True)
-        (folder / "x.wav").touch()
-    (inner / "inside.wav").symlink_to(inner / "x.wav")
-    (inner / "outside.wav").symlink_to(outer / "x.wav")
-    (tmp_path / "corpus/folder").symlink_to(outer)
-    assert inside(tmp_path / "corpus", ["a/inside.wav", "a/../a/x.wav"], Path("t.csv"))
-    for name in ("a/outside.wav", "folder/x.wav", "a/../../elsewhere/x.wav", "a/..", "."):
-        with pytest.raises(InputError, match="not below"):
-            inside(tmp_path / "corpus/a" if name == "a/.." else tmp_path / "corpus", [name], Path("t.csv"))
-    with pytest.raises(InputError, match="other rows list too"):
-        check_distinct([inner / "x.wav", inner / "inside.wav"], Path("t.csv"))

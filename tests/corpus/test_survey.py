@@ -183,9 +183,9 @@ def test_picture_of_few_and_of_many_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"n_folds": 1}, "--n-folds must be 2 or more"),
-        ({"workers": 0}, "--workers must be 1 or more"),
-        ({"fold_seed": 1 << 32}, "--fold-seed must be 0 or more, 4294967295 at most"),
+        ({"n_folds": 1}, "--n-folds must be 2 to 4294967295, it is 1"),
+        ({"workers": 0}, "--workers must be 1 or more, it is 0"),
+        ({"fold_seed": 1 << 32}, "--fold-seed must be 0 to 4294967295, it is 4294967296"),
         ({"plot": "x.jpg"}, "--plot must end in .png"),
         ({"details": "none/x.csv"}, "a folder that is not there"),
         ({"details": "train.csv"}, "would replace the corpus' own CSV"),

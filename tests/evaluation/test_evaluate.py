@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from helpers.tiny_predict import RATE, tiny_work
+from helpers.tiny_predict import RATE, tiny_plan
 
 from aer.cli import recognition
+from aer.cli.options import Machine
 from aer.errors import InputError
 from aer.evaluation.bootstrap import Figures
-from aer.evaluation.evaluate import evaluate, events_csv
+from aer.evaluation.evaluate import Evaluation, evaluate, events_csv
 from aer.evaluation.event_metrics import BY_OVERLAP, Collar, Overlap
 
 HEADER = "audio_id,start_s,end_s,ebird_code\n"
@@ -26,10 +27,10 @@ def tone(path: Path, *peaks: float) -> Path:
     return path
 
 
-def measured(place: Path, csv: Path | None = None, **options: Any) -> list[Figures]:
+def measured(folder: Path, csv: Path | None = None, **options: Any) -> list[Figures]:
     threshold, criterion = options.get("threshold", 0.5), options.pop("criterion", BY_OVERLAP)
-    work = tiny_work(**{"overlap_s": 0.0, "threshold": threshold, **options})
-    return evaluate(work, place, csv, place.parent / "evaluation", 4, 2, 0, threshold, criterion)
+    plan = tiny_plan(**{"overlap_s": 0.0, "threshold": threshold, **options})
+    return evaluate(plan, Evaluation(folder, csv, folder.parent / "evaluation", 4, 2, 0, threshold, criterion))
 
 
 def value(figures: Figures, name: str) -> float:
@@ -115,9 +116,10 @@ def test_options_that_do_not_go_together(corpus: Path) -> None:
         ({"iou": 0.5}, r"--iou and --collar are for soundscapes; .*birds has no events\.csv"),
         ({"iou": 2.0}, "--iou must be 0 to 1, it is 2"),
         ({"collar": -1.0}, "--collar must be 0 or more, it is -1"),
+        ({"machine": Machine(workers=0)}, "--workers must be 1 or more, it is 0"),
     ):
         with pytest.raises(InputError, match=message):
-            recognition.evaluate((bundle, corpus), **options)
+            recognition.evaluate(recognition.EvaluateOptions((bundle, corpus), **options))
 
 
 def test_what_is_a_csv_of_events(tmp_path: Path) -> None:
@@ -140,7 +142,5 @@ def test_a_corpus_of_the_same_names_is_another_one(corpus: Path, tmp_path: Path)
         path.replace(swapped)
     (second,) = measured(other)
     assert first.per_class["AP"] != second.per_class["AP"]
-    assert (
-        second.per_class["AP"]
-        == evaluate(tiny_work(overlap_s=0.0), other, None, tmp_path / "new", 4, 2, 0)[0].per_class["AP"]
-    )
+    (alone,) = evaluate(tiny_plan(overlap_s=0.0), Evaluation(other, None, tmp_path / "new", 4, 2, 0))
+    assert second.per_class["AP"] == alone.per_class["AP"]

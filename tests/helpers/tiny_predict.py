@@ -14,7 +14,7 @@ import torch
 import config
 from aer.cli.errors import run_command
 from aer.inference import predict
-from aer.inference.plan import Options, Work, assemble
+from aer.inference.plan import Options, Plan, make_plan
 from aer.inference.recogniser import Recogniser
 from aer.inference.recordings import find_recordings
 from aer.models.bundle import Bundle
@@ -70,19 +70,19 @@ def tiny_bundle(**changes: Any) -> TinyBundle:
     )  # fmt: skip
 
 
-def tiny_work(*bundles: TinyBundle, **options: Any) -> Work:
+def tiny_plan(*bundles: TinyBundle, **options: Any) -> Plan:
     """Windows every half second; events from 0.5 on, by frames if not `events="windows"`."""
     chosen = Options(**{"overlap_s": WINDOW_S / 2, "threshold": 0.5, **options})
     recogniser = Recogniser(bundles or [tiny_bundle()], chosen.window_s, "cpu")
-    work, _ = assemble(recogniser, chosen)
-    return work
+    plan, _ = make_plan(recogniser, chosen)
+    return plan
 
 
 def main() -> None:
     out, batch_size, sleep_s, *recordings = sys.argv[1:]
-    work = tiny_work(tiny_bundle(sleep_s=float(sleep_s)))
+    plan = tiny_plan(tiny_bundle(sleep_s=float(sleep_s)))
     found = find_recordings([Path(name) for name in recordings])
-    results, done = predict.predict(found, work, Path(out), int(batch_size), 2)
+    results, done = predict.predict(found, plan, Path(out), int(batch_size), 2)
     print(predict.summary(results, done, []))
     status = Path("/proc/self/status")
     if status.exists():  # Linux; unlike ru_maxrss it has no part of the process that started this one

@@ -22,7 +22,7 @@ def tracked(
     tracker = EventTracker(thresholds, rules, FRAME_S)
     for piece in pieces:
         tracker.add(piece)
-    return [(span.begin, span.place, span.end, span.peak) for span in tracker.finish()]
+    return [(span.begin, span.class_index, span.end, span.peak) for span in tracker.finish()]
 
 
 @given(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aer.errors import AerError, InputError
 from aer.inference.results import Event, FileResult
-from aer.outputs.segments import best, check, segments
+from aer.outputs.segments import best, check, cut_segments
 from aer.utils.file_names import safe_name
 
 RATE = 8000
@@ -32,7 +32,7 @@ def ramp(tmp_path: Path) -> Path:
 
 def test_the_best_of_each_class(tmp_path: Path, ramp: Path) -> None:
     events = [Event(n, n + 1, "b" if n % 2 else "a", [0.5, 0.5, 0.9, 0.1, 0.9, 0.7][n]) for n in range(6)]
-    written = segments([result(ramp, "x/r.wav", events), result(ramp, "y/r.wav", events)], tmp_path / "out", 2)
+    written = cut_segments([result(ramp, "x/r.wav", events), result(ramp, "y/r.wav", events)], tmp_path / "out", 2)
     assert [str(path.relative_to(tmp_path / "out")) for path in written] == [
         "segments.csv",
         *("a/0.900_r_2.00s.wav", "a/0.900_r_4.00s.wav"),  # of equal scores the first
@@ -49,13 +49,13 @@ def test_the_best_of_each_class(tmp_path: Path, ramp: Path) -> None:
 
 def test_a_second_call_leaves_its_own_files_only(tmp_path: Path, ramp: Path) -> None:
     out = tmp_path / "out"
-    first = segments([result(ramp, "r.wav", [Event(1, 2, "a", 0.9), Event(3, 4, "b", 0.8)])], out, 2)
+    first = cut_segments([result(ramp, "r.wav", [Event(1, 2, "a", 0.9), Event(3, 4, "b", 0.8)])], out, 2)
     mine = out / "a" / "mine.wav"
     mine.write_bytes(b"")
     (tmp_path / "precious.wav").write_bytes(b"")
     with first[0].open("a") as file:
         file.write(f"../precious.wav\n{tmp_path}/precious.wav\na/../../precious.wav\n")
-    second = segments([result(ramp, "r.wav", [Event(3, 4, "b", 0.8)])], out, 2)
+    second = cut_segments([result(ramp, "r.wav", [Event(3, 4, "b", 0.8)])], out, 2)
     assert {path for path in out.rglob("*") if path.is_file()} == {*second, mine}
     assert (tmp_path / "precious.wav").exists()
 
@@ -65,36 +65,36 @@ def test_long_events_and_the_ends(tmp_path: Path) -> None:
     soundfile.write(path, np.zeros(60 * 1000), 1000)
     long = result(path, "l.wav", [Event(-0.5, 60, "a", 1.0), Event(59, 61, "b", 1.0)])
     long = FileResult(**{**vars(long), "duration_s": 60.0})
-    _, first, last = segments([long], tmp_path / "out", 1)
+    _, first, last = cut_segments([long], tmp_path / "out", 1)
     assert soundfile.info(first).duration == 30.5  # 30 s and what follows; nothing comes before
     assert soundfile.info(last).duration == 1.5
 
 
 def test_events_before_a_cut_are_written(tmp_path: Path, ramp: Path) -> None:
     ramp.write_bytes(ramp.read_bytes()[: 44 + 2 * 3 * RATE])
-    _, clip = segments([result(ramp, "r.wav", [Event(1, 2, "a", 0.9)])], tmp_path / "out", 1)
+    _, clip = cut_segments([result(ramp, "r.wav", [Event(1, 2, "a", 0.9)])], tmp_path / "out", 1)
     np.testing.assert_array_equal(soundfile.read(clip, dtype="int16")[0], np.arange(4000, 20000) // 4)
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path, ramp: Path) -> None:
     gone = result(tmp_path / "gone.wav", "gone.wav", [Event(1, 2, "a", 0.95)])
     said: list[str] = []
-    written = segments([gone, result(ramp, "r.wav", [Event(1, 2, "a", 0.9)])], tmp_path / "out", 2, said.append)
+    written = cut_segments([gone, result(ramp, "r.wav", [Event(1, 2, "a", 0.9)])], tmp_path / "out", 2, said.append)
     assert len(written) == 2
     assert said[0].startswith("1 of 2 segments can't be cut; the first: ")
     assert "gone.wav" in said[0]
     with pytest.raises(AerError, match="1 of 1 segments can't be cut"):
-        segments([gone], tmp_path / "out", 2)
+        cut_segments([gone], tmp_path / "out", 2)
     with pytest.raises(InputError, match="at least 1"):
-        segments([gone], tmp_path / "out", 0)
-    assert [path.name for path in segments([], tmp_path / "none", 2)] == ["segments.csv"]
+        cut_segments([gone], tmp_path / "out", 0)
+    assert [path.name for path in cut_segments([], tmp_path / "none", 2)] == ["segments.csv"]
 
 
 def test_names_stay_inside_and_apart(tmp_path: Path, ramp: Path) -> None:
     labels = ["../../up", "a/b", "a_b", "A_B", "con", "", ".", "caf\udce9", "\x1b[2J", "segments.csv", "x" * 300]
     events = [Event(1, 2, label, 0.5) for label in labels]
     out = tmp_path / "deep" / "out"
-    written = segments([result(ramp, "../../../\udce9/ r\n.wav", events)], out, 1)
+    written = cut_segments([result(ramp, "../../../\udce9/ r\n.wav", events)], out, 1)
     assert len({str(path).casefold() for path in written}) == len(labels) + 1
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == {*written, ramp}
     assert all(out in path.parents for path in written)

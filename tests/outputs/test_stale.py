@@ -28,7 +28,7 @@ def tables(out: Path, *names: str, status: str = "ok") -> list[Path]:
 
 def there(out: Path) -> set[str]:
     found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    return found - {stale.LIST, "files.csv"}
+    return found - {stale.TABLES_JSON, "files.csv"}
 
 
 def test_another_format_of_the_same_leaves_what_is_there(out: Path) -> None:
@@ -51,7 +51,7 @@ def test_other_options_recordings_or_results_remove_them(out: Path, changed: dic
 
 @pytest.mark.parametrize("content", ["", "[]", '{"tables": 1}', '{"key": "x"}', "\udcff"])
 def test_a_list_that_is_none(out: Path, content: str) -> None:
-    (out / stale.LIST).write_text(content, errors="surrogateescape")
+    (out / stale.TABLES_JSON).write_text(content, errors="surrogateescape")
     assert stale.remove(out, tables(out, "events.csv"), "recipe", ONE) == ""
     assert there(out) == {"events.csv"}
 
@@ -63,7 +63,7 @@ def test_nothing_outside_is_removed(out: Path) -> None:
     status = outside.stat()
     names = ["../precious.csv", str(outside), "a.wav", "raven/../../precious.csv"]
     listed = {name: [status.st_size, status.st_mtime_ns] for name in names}
-    (out / stale.LIST).write_text(json.dumps({"key": "x", "tables": listed}))
+    (out / stale.TABLES_JSON).write_text(json.dumps({"key": "x", "tables": listed}))
     stale.remove(out, tables(out), "recipe", ONE)
     assert outside.exists()
     assert (out / "a.wav").exists()

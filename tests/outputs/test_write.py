@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from aer.errors import AerError, InputError
 from aer.inference.results import Event, FileResult
 from aer.outputs import parquet
-from aer.outputs.write import FORMATS, check, write, write_embeddings
+from aer.outputs.formats import FORMATS
+from aer.outputs.write import WRITERS, check, write, write_embeddings
 
 EVENTS = (Event(0.5, 1.25, "robin", 0.9, 0.8), Event(1.0, 1.96, "great tit", 0.625), Event(3.0, 4.5, "robin", 0.75))
 NOT_UTF8 = "caf\udce9.wav"  # as os.fsdecode gives the byte 0xe9
@@ -256,3 +257,7 @@ def test_test_csv_that_asks_for_none_is_refused_before_the_work(tmp_path: Path) 
         check(["kaggle"], rows, names=["b.wav"])
     with pytest.raises(InputError, match=r"two recordings have the audio_id a: x/a\.wav and y/a\.wav"):
         check(["kaggle"], rows, names=["x/a.wav", "y/a.wav"])
+
+
+def test_every_format_has_its_writer() -> None:
+    assert tuple(WRITERS) == FORMATS

@@ -1,6 +1,7 @@
-"""One recording -> clips of a corpus: decoded, mixed to mono, resampled (soxr VHQ), 16 bits, in WAV or FLAC.
+"""Converts a recording to clips of a corpus: decoded, mixed to mono, resampled (soxr VHQ), 16 bits, in WAV or FLAC.
 
-All of it goes block by block: an hour costs no more memory than a second.
+It does so block by block: an hour takes no more memory than a second. Workers import this module and wait for it, so
+it imports nothing that takes long.
 """
 
 import os
@@ -17,22 +18,29 @@ from aer.audio.info import Waveform, audio_error
 from aer.audio.io import open_stream, resampled
 from aer.audio.pcm import quantise
 from aer.errors import AerError
+from aer.utils.systems import path_for_c
 from aer.utils.text import printable
 
-WAV_BYTES = 0xFFFF_FFFF - 1024  # what a WAV header can count
-PART_PREFIX, PART_SUFFIX = ".aer-", ".part"  # of files that are being written
+# what a WAV header can count
+WAV_BYTES = 0xFFFF_FFFF - 1024
+# of the names of files that are being written
+PART_PREFIX, PART_SUFFIX = ".aer-", ".part"
 
 Format = Literal["wav", "flac"]
 
 
 @dataclass(frozen=True)
 class Target:
-    """What clips are to be like."""
+    """What clips are to be like.
+
+    `trim_silence_db`: cut off at both ends what is this far below the loudest frame. `segment_s`: cut longer recordings
+    into clips of this length around their energetic parts.
+    """
 
     sample_rate: int
     format: Format
-    trim_silence_db: float | None = None  # cut what lies this far below the loudest frame off both ends
-    segment_s: float | None = None  # cut longer recordings into clips of this length around their energetic parts
+    trim_silence_db: float | None = None
+    segment_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,38 +54,38 @@ class Job:
 
 @dataclass(frozen=True)
 class Clip:
-    """A file that was written."""
+    """A file that was written. It begins at `offset_s` in the recording; `n_clipped` samples were beyond full scale."""
 
     name: str
-    offset_s: float  # of its start in the recording
+    offset_s: float
     n_samples: int
-    n_clipped: int  # samples that lay beyond full scale
+    n_clipped: int
     size_bytes: int
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What became of a recording."""
+    """A recording as its header describes it (`n_samples` per channel), and the clips that were made of it."""
 
-    sample_rate: int  # the recording's own
+    sample_rate: int
     channels: int
-    n_samples: int  # per channel, as its header has it
+    n_samples: int
     clips: tuple[Clip, ...]
 
 
 class _ClipFile(soundfile.SoundFile):  # type: ignore[misc]
-    """soundfile's, less the wait for the disk when it is closed, which takes longer than all else with short clips.
+    """A SoundFile that does not wait for the disk when it is closed, which takes longer than all else with short clips.
 
-    A power cut can so take a clip that the journal knows; its size then gives it away, and it is made again.
+    So a power cut can destroy a clip that the journal lists; its size then shows that, and it is made again.
     """
 
     def flush(self) -> None:
-        """Nothing: the system writes when it likes."""
+        """Do nothing: the system writes when it likes."""
 
 
 @dataclass
 class _Part:
-    """A clip that is being written."""
+    """A clip that is being written to `path`; it begins at sample `first` of the resampled recording."""
 
     path: Path
     file: soundfile.SoundFile
@@ -89,9 +97,9 @@ class _Part:
 
 
 def convert(target: Target, job: Job) -> Converted:
-    """Writes the clips of a recording; all of them are whole, or none is there.
+    """Write the clips of a recording, all of them or none, and return what they are.
 
-    A sample is round(32768 * x) of soxr's x, limited to 16 bits; those beyond are counted. Raises AudioError for a
+    A sample is round(32768 * x) of soxr's x, limited to 16 bits; those beyond are counted. Raise AudioError for a
     recording that can't be read or is silent, AerError where a clip can't be written.
     """
     spans = _spans(job.source, target)
@@ -102,8 +110,10 @@ def convert(target: Target, job: Job) -> Converted:
         if all(part.silent for part in parts):
             raise audio_error(job.source, "is silent: the mean of its channels is zero, at 16 bits, in all samples")
         clips = tuple(_put_in_place(job, target, part) for part in parts)
-    except (OSError, soundfile.LibsndfileError) as error:  # reading raises AudioErrors
-        refused = "the system refused, the disk may be full"  # libsndfile does not tell why
+    # from writing: reading raises AudioErrors
+    except (OSError, soundfile.LibsndfileError) as error:
+        # libsndfile does not say why
+        refused = "the system refused, the disk may be full"
         reason = refused if isinstance(error, soundfile.LibsndfileError) else error.strerror or error
         raise AerError(
             f"can't write to {printable(job.folder)}: {reason}; make room, and the same command goes on"
@@ -116,7 +126,7 @@ def convert(target: Target, job: Job) -> Converted:
 
 
 def _spans(path: Path, target: Target) -> list[tuple[int, int | None]]:
-    """Which samples, at the new rate, become clips: (first, last + 1, or None for the end)."""
+    """The samples, at the new rate, that become clips: (first, last + 1 or None for the end)."""
     if target.trim_silence_db is None and target.segment_s is None:
         return [(0, None)]
     counted = _Counted()
@@ -140,7 +150,7 @@ def _spans(path: Path, target: Target) -> list[tuple[int, int | None]]:
 
 
 class _Counted:
-    """The samples of blocks, counted as they pass: the header's number may be an estimate."""
+    """Counts the samples of blocks as they pass: the header's number may be an estimate."""
 
     n_samples = 0
 
@@ -151,7 +161,7 @@ class _Counted:
 
 
 def _pieces(blocks: Iterable[Waveform], spans: list[tuple[int, int | None]]) -> Iterator[tuple[int, Waveform]]:
-    """What of the stream lies in the spans (in order and apart), with the span's index; block by block."""
+    """Yield the parts of each block that lie in the spans (in order, not overlapping), with the span's index."""
     position = index = 0
     for block in blocks:
         while index < len(spans):
@@ -160,7 +170,8 @@ def _pieces(blocks: Iterable[Waveform], spans: list[tuple[int, int | None]]) -> 
             if len(inside):
                 yield index, inside
             if stop is None or stop > position + len(block):
-                break  # the next block has the rest
+                # the next block has the rest
+                break
             index += 1
         position += len(block)
 
@@ -168,7 +179,7 @@ def _pieces(blocks: Iterable[Waveform], spans: list[tuple[int, int | None]]) -> 
 def _write_parts(
     job: Job, target: Target, spans: list[tuple[int, int | None]], blocks: Iterable[Waveform], parts: list[_Part]
 ) -> None:
-    """Writes what lies in each span to a file beside its place; `parts` gets them as they are begun."""
+    """Write what lies in each span to an unfinished file; each is added to `parts` when it is begun."""
     writing = None
     for index, piece in _pieces(blocks, spans):
         if index != writing:
@@ -183,13 +194,13 @@ def _write_parts(
 
 
 def _finish(part: _Part) -> None:
-    """Closes the file; OSError where its end is not there.
+    """Close the file. Raise OSError where its end was not written.
 
-    Closing a FLAC writes its last frames and its length, and no error comes of it when the disk is full.
+    Closing a FLAC writes its last frames and its length, and raises nothing when the disk is full.
     """
     part.file.close()
     try:
-        with soundfile.SoundFile(os.fsencode(part.path)) as file:
+        with soundfile.SoundFile(path_for_c(part.path)) as file:
             file.seek(part.n_samples - 1)
             is_whole = file.frames == part.n_samples and len(file.read(1)) == 1
     except soundfile.LibsndfileError:
@@ -199,15 +210,17 @@ def _finish(part: _Part) -> None:
 
 
 def _begin(job: Job, target: Target, first: int) -> _Part:
+    """Open an unfinished file for the clip that begins at sample `first`, at the target's rate."""
     offset = "" if target.segment_s is None else f"_{round(1000 * first / target.sample_rate):09d}"
     name = f"{job.stem}{offset}.{target.format}"
     # a short name: the clip's own may be as long as the file system allows
     path = job.folder / f"{PART_PREFIX}{zlib.crc32(name.encode()):08x}-{os.getpid()}{PART_SUFFIX}"
-    file = _ClipFile(os.fsencode(path), "w", target.sample_rate, 1, "PCM_16", format=target.format.upper())
+    file = _ClipFile(path_for_c(path), "w", target.sample_rate, 1, "PCM_16", format=target.format.upper())
     return _Part(path, file, name, first)
 
 
 def _write(job: Job, target: Target, part: _Part, waveform: Waveform) -> None:
+    """Append (samples,) to a clip. Raise AudioError where a WAV file would get too long."""
     samples, n_clipped = quantise(waveform)
     part.n_samples += len(samples)
     part.n_clipped += n_clipped
@@ -218,6 +231,7 @@ def _write(job: Job, target: Target, part: _Part, waveform: Waveform) -> None:
 
 
 def _put_in_place(job: Job, target: Target, part: _Part) -> Clip:
+    """Give a finished file its name."""
     size_bytes = part.path.stat().st_size
     part.path.replace(job.folder / part.name)
     return Clip(part.name, part.first / target.sample_rate, part.n_samples, part.n_clipped, size_bytes)

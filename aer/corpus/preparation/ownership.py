@@ -1,4 +1,4 @@
-"""What stands where `aer prepare` writes, and whose it is: nothing that it did not make is replaced or removed."""
+"""Which files, where `aer prepare` writes, it has made itself: no others are replaced or removed."""
 
 import os
 from collections import Counter
@@ -12,11 +12,12 @@ from aer.corpus.preparation.sources import Source
 from aer.errors import InputError
 from aer.utils.text import printable, some
 
-NO_FILE = -1  # the size of folders and of links to nowhere
+# the size of folders and of links to nowhere
+NO_FILE = -1
 
 
 def check_folders(clips: Path, sources: Sequence[Source], folders: Iterable[Path]) -> None:
-    """InputError where a recording stands among the clips, or clips would go among the recordings."""
+    """Raise InputError where a recording lies among the clips, or clips would be written among the recordings."""
     real_path = RealPaths()
     inside = os.path.realpath(clips).rstrip(os.sep) + os.sep
     of_sources = [real_path(source.path) for source in sources]
@@ -41,7 +42,7 @@ def check_folders(clips: Path, sources: Sequence[Source], folders: Iterable[Path
 
 
 def files_below(clips: Path, folders: Iterable[Path]) -> dict[str, int]:
-    """The size in bytes of all that stands in `folders` and elsewhere below `clips`; NO_FILE for what is no file."""
+    """Return the size in bytes of everything in `folders` and below `clips`, by path; NO_FILE for what is no file."""
     sizes: dict[str, int] = {}
     todo, seen = [clips, *folders], set()
     while todo:
@@ -60,20 +61,21 @@ def files_below(clips: Path, folders: Iterable[Path]) -> dict[str, int]:
                 todo.append(Path(entry.path))
             try:
                 sizes[entry.path] = entry.stat().st_size if entry.is_file() else NO_FILE
-            except OSError:  # a loop of links
+            # a loop of links
+            except OSError:
                 sizes[entry.path] = NO_FILE
     return sizes
 
 
 def sweep(folder: Path) -> None:
-    """Removes what a process that was killed had begun."""
+    """Remove the unfinished clips that killed processes left in a folder."""
     for entry in os.scandir(folder):
         if entry.name.startswith(PART_PREFIX) and entry.name.endswith(PART_SUFFIX):
             Path(entry.path).unlink(missing_ok=True)
 
 
 def clip_paths(clips: Path, entry: Entry) -> list[str]:
-    """Where the clips of a recording are; text, as thousands of Paths take their time."""
+    """Return the paths of the clips of a recording, as text: thousands of Paths take their time."""
     folder = os.path.join(clips, folder_of(entry.name))  # noqa: PTH118
     return [os.path.join(folder, clip.name) for clip in entry.converted.clips]  # noqa: PTH118
 
@@ -81,9 +83,12 @@ def clip_paths(clips: Path, entry: Entry) -> list[str]:
 def check_places(
     clips: Path, todo: Sequence[Begun], jobs: Mapping[str, Job], journal: Journal, there: Mapping[str, int]
 ) -> None:
-    """InputError where something stands in the place of a clip to be made that no line of the journal speaks of."""
+    """Raise InputError where a clip to be made would replace a file that no line of the journal accounts for.
+
+    `todo` are the recordings to be converted, `jobs` says by name to where, `there` has the size of what is there.
+    """
     made: dict[str, set[tuple[str, int]]] = {}
-    for entry in journal.lines:
+    for entry in journal.entries:
         for path, clip in zip(clip_paths(clips, entry), entry.converted.clips, strict=True):
             made.setdefault(path, set()).add((entry.name, clip.size_bytes))
     by_folder: dict[str, dict[str, list[str]]] = {}
@@ -109,12 +114,12 @@ def check_places(
 
 
 def outdated(clips: Path, journal: Journal, entries: Mapping[str, Entry], others: set[str]) -> set[str]:
-    """Of `others`, the clips that were made in another way, or never came to an entry; not those of gone recordings."""
+    """Return those of `others` that are clips made with other options, or without an entry; not of gone recordings."""
     by_folder: dict[str, list[str]] = {}
     for path in others:
         by_folder.setdefault(os.path.dirname(path), []).append(path)  # noqa: PTH120
-    kept = {path for entry in journal.lines if entry.name not in entries for path in clip_paths(clips, entry)}
-    old = {path for entry in journal.lines if entry.name in entries for path in clip_paths(clips, entry)}
+    kept = {path for entry in journal.entries if entry.name not in entries for path in clip_paths(clips, entry)}
+    old = {path for entry in journal.entries if entry.name in entries for path in clip_paths(clips, entry)}
     for begun in journal.begun if others else ():
         folder = os.path.join(clips, folder_of(begun.name))  # noqa: PTH118
         names = by_folder.get(folder.rstrip(os.sep), [])

@@ -3,7 +3,7 @@
     datasets/raw_train_audio/<class>/*  [datasets/train.csv]
     -> datasets/resampled_train_audio/<class>/*.wav, datasets/train_mod.csv, datasets/prepare_report.csv
 
-Can be stopped at any moment and run again: clips get their names when they are whole, and the journal knows them.
+It can be stopped at any moment and run again: clips get their names when they are whole, and the journal lists them.
 """
 
 import functools
@@ -12,9 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from aer.corpus.discovery import AUDIO_FOLDERS
+from aer.corpus.layouts import AUDIO_FOLDERS
 from aer.corpus.preparation import journal, ownership
 from aer.corpus.preparation.convert import Job, Target, convert
 from aer.corpus.preparation.journal import ADVICE, Begun, Entry, Journal
@@ -25,17 +23,20 @@ from aer.errors import AerError, AudioError, InputError, StoppedError
 from aer.utils import lock
 from aer.utils.file_names import clip_stems
 from aer.utils.parallel import map_files, start_early
+from aer.utils.progress import ProgressBar
 from aer.utils.text import printable
 
 RAW_FOLDERS = AUDIO_FOLDERS[1:]
 RAW_CSV, JOURNAL = "train.csv", ".aer_prepare.jsonl"
-RECIPE = 2  # raised when the same source and target would give other clips than before
+# raised when the same source and target would give other clips than before
+RECIPE = 2
 
 
 def find_places(source: Path, out: Path | None, csv: Path | None) -> Places:
-    """`source` is the folder of raw class folders or the one around it; InputError where it is neither.
+    """Return where to read and write. `source` is the folder of raw class folders, or the one around it.
 
-    Without `out` the corpus goes around a folder called raw_train_audio, and for any other to `<name>_prepared`.
+    Without `out` the corpus is made in the folder around raw_train_audio, or else in `<name>_prepared` beside `source`.
+    Raise InputError where `source` is no such folder, or where the corpus would be among the recordings.
     """
     if not source.is_dir():
         raise InputError(f"{printable(source)} is {'no folder' if os.path.lexists(source) else 'not there'}")
@@ -57,15 +58,15 @@ def find_places(source: Path, out: Path | None, csv: Path | None) -> Places:
 
 
 def prepare(places: Places, target: Target, workers: int) -> Outcome:
-    """Makes the corpus, or what of it is missing, and prints what it does.
+    """Make the corpus, or what is missing of it, print what is being done, and return the outcome.
 
-    Recordings that can't be used are left out, with the reason. Raises InputError for sources that can't be listed,
+    Recordings that can't be used are left out, with the reason. Raise InputError for sources that can't be listed,
     AerError where nothing could be prepared or the corpus can't be written, StoppedError for Ctrl-C.
     """
     began = time.monotonic()
     start_early(convert.__module__)
     sources = list_sources(places.raw, places.csv)
-    if not sources.found and all(reason == NO_RECORDINGS for _, reason in sources.passed_by):
+    if not sources.found and all(reason == NO_RECORDINGS for _, reason in sources.skipped):
         raise InputError(f"{printable(places.raw)} has no recordings: it needs a folder of them for each class")
     with lock.held(places.root, "--out"):
         outcome = _make(places, sources, target, workers, began)
@@ -79,7 +80,7 @@ def prepare(places: Places, target: Target, workers: int) -> Outcome:
 
 
 def _make(places: Places, sources: Sources, target: Target, workers: int, began: float) -> Outcome:
-    """What is missing of the corpus, in a folder that is this process's."""
+    """Make what is missing of the corpus, while this process holds the lock on its folder."""
     jobs = _jobs(places, sources.found)
     folders = {job.folder for job in jobs.values()}
     ownership.check_folders(places.clips, sources.found, folders)
@@ -107,10 +108,10 @@ def _make(places: Places, sources: Sources, target: Target, workers: int, began:
     if todo:
         there = files_below(places.clips, folders)
     stale = _remove_outdated(places, known, entries, there)
-    outcome = Outcome(sources, entries, dict(sources.passed_by) | left_out, stale, len(fresh), time.monotonic() - began)
+    outcome = Outcome(sources, entries, dict(sources.skipped) | left_out, stale, len(fresh), time.monotonic() - began)
     write_tables(places, outcome, target)
-    gone = {entry.name: entry for entry in known.lines if entry.name not in entries}
-    earlier = [entry for entry in known.lines if entry.name in gone and entry is not gone[entry.name]]
+    gone = {entry.name: entry for entry in known.entries if entry.name not in entries}
+    earlier = [entry for entry in known.entries if entry.name in gone and entry is not gone[entry.name]]
     journal.write(places.root / JOURNAL, raw, [*earlier, *gone.values(), *entries.values()])
     return outcome
 
@@ -118,7 +119,7 @@ def _make(places: Places, sources: Sources, target: Target, workers: int, began:
 def _remove_outdated(
     places: Places, known: Journal, entries: Mapping[str, Entry], there: Mapping[str, int]
 ) -> list[str]:
-    """Removes clips that no recording gives any more; gives the other files that are no clips of this corpus."""
+    """Remove clips that no recording gives any more; return the other files that are not clips of this corpus."""
     current = {path for entry in entries.values() for path in clip_paths(places.clips, entry)}
     others = {path for path in there.keys() - current if there[path] != ownership.NO_FILE}
     old = ownership.outdated(places.clips, known, entries, others)
@@ -128,7 +129,7 @@ def _remove_outdated(
 
 
 def _known(places: Places, base: Path) -> Journal:
-    """The journal; InputError where it is of other recordings, or where tables would replace what is not aer's."""
+    """Read the journal; raise InputError if it is of other recordings, or if aer would replace tables of the user's."""
     root = places.root
     if places.csv is not None:
         for name in (CLIPS_CSV, REPORT):
@@ -152,13 +153,14 @@ def _known(places: Places, base: Path) -> Journal:
 
 
 def _relative(base: Path, root: Path) -> str:
-    """`base` as seen from `root`, so that both can be moved together. A link by its own name, not where it leads."""
+    """`base` relative to `root`, so that both can be moved together. A link has its own name, not its target's."""
     real = os.path.realpath(base)
     if base.name not in ("", os.pardir):
         real = os.path.join(os.path.realpath(base.parent), base.name)  # noqa: PTH118
     try:
         return Path(os.path.relpath(real, os.path.realpath(root))).as_posix()
-    except ValueError:  # another drive
+    # on another drive
+    except ValueError:
         return Path(real).as_posix()
 
 
@@ -176,11 +178,12 @@ def _make_folders(places: Places, folders: set[Path]) -> None:
 
 
 def _jobs(places: Places, sources: Sequence[Source]) -> dict[str, Job]:
+    """What is to be converted to where, by the source's name."""
     stems = clip_stems([source.name for source in sources])
-    names = {source.name: source.name.rpartition("/")[0] for source in sources}
-    folders = {name: places.clips / name for name in names.values()}
+    # one Path for all the recordings of a folder
+    folders = {name: places.clips / name for name in {journal.folder_of(source.name) for source in sources}}
     return {
-        source.name: Job(source.path, folders[names[source.name]], stem)
+        source.name: Job(source.path, folders[journal.folder_of(source.name)], stem)
         for source, stem in zip(sources, stems, strict=True)
     }
 
@@ -198,12 +201,12 @@ def _is_done(
 def _convert_all(
     places: Places, todo: Sequence[Source], jobs: Mapping[str, Job], target: Target, made: str, workers: int
 ) -> tuple[dict[str, Entry], dict[str, str]]:
-    """Converts the sources; gives the new entries by name, and the reasons of those that could not be converted."""
+    """Convert the sources; return the new entries by name, and why the others could not be converted."""
     entries: dict[str, Entry] = {}
     failed: dict[str, str] = {}
     source_of = {jobs[source.name]: source for source in todo}
     sizes = [source.size_bytes for source in todo]
-    bar = tqdm(total=sum(sizes), unit="B", unit_scale=True, desc="preparing", disable=None, leave=False)
+    bar = ProgressBar(sum(sizes), "preparing", "B", scaled=True)
     results = map_files(functools.partial(convert, target), list(source_of), sizes, workers)
     try:
         with bar, (places.root / JOURNAL).open("ab") as file:

@@ -1,4 +1,4 @@
-"""What `aer prepare` made, told: `train_mod.csv` with the columns of the source, the report, and the summary."""
+"""Reports what `aer prepare` made: `train_mod.csv` with the columns of the source, `prepare_report.csv`, a summary."""
 
 import os
 import shlex
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aer.corpus.discovery import AUDIO_FOLDERS
+from aer.corpus.layouts import AUDIO_FOLDERS
 from aer.corpus.preparation.convert import Target
 from aer.corpus.preparation.journal import ADVICE, Entry
 from aer.corpus.preparation.sources import Source, Sources
@@ -15,8 +15,10 @@ from aer.utils.text import printable
 
 CLIPS_FOLDER = AUDIO_FOLDERS[0]
 CLIPS_CSV, REPORT = "train_mod.csv", "prepare_report.csv"
-MUCH = 0.05  # share of samples beyond full scale from which a recording is named on the console: it may be scaled wrong
-FEW = 5  # how many of the recordings left out are named on the console
+# share of samples beyond full scale from which a recording is named on the console: it may be scaled wrong
+CLIPPED_SHARE = 0.05
+# how many of the recordings left out are named on the console
+MAX_NAMED = 5
 # the columns that are added to those of the source's CSV; one of the same name there becomes source_<name>
 ADDED = (
     "resampled_filename",
@@ -30,7 +32,7 @@ ADDED = (
 
 @dataclass(frozen=True)
 class Places:
-    """Where recordings come from and the corpus goes to."""
+    """Where recordings are read from (`raw`, and the CSV that lists them) and the corpus is written to (`root`)."""
 
     raw: Path
     root: Path
@@ -44,18 +46,22 @@ class Places:
 
 @dataclass
 class Outcome:
-    """What came of it."""
+    """What came of a run of `aer prepare`.
+
+    `entries` has every source that has its clips, by name, `left_out` the reason for every other, and `stale` the files
+    in the clips' folders that no recording gives. `n_new` recordings were converted in this run's `duration_s`.
+    """
 
     sources: Sources
-    entries: dict[str, Entry]  # of every source that has its clips
-    left_out: dict[str, str]  # name: reason
-    stale: list[str]  # files in the clips' folders that no recording gives
+    entries: dict[str, Entry]
+    left_out: dict[str, str]
+    stale: list[str]
     n_new: int
-    seconds: float
+    duration_s: float
 
 
 def write_tables(places: Places, outcome: Outcome, target: Target) -> None:
-    """The corpus's CSV, unless it would be empty, and the report."""
+    """Write the corpus's CSV, unless it would be empty, and the report. Raise AerError where they can't be written."""
     kept = _kept_columns(outcome.sources.columns)
     rows = [
         {kept[column]: value for column, value in source.row.items()} | added
@@ -76,7 +82,7 @@ def write_tables(places: Places, outcome: Outcome, target: Target) -> None:
 
 
 def _kept_columns(columns: Sequence[str]) -> dict[str, str]:
-    """What the source's columns are called beside those that are added: all different."""
+    """The new name of each of the source's columns, beside those that are added: all different."""
     kept: dict[str, str] = {}
     for column in columns:
         name = column
@@ -87,9 +93,10 @@ def _kept_columns(columns: Sequence[str]) -> dict[str, str]:
 
 
 def _added_columns(source: Source, entry: Entry, target: Target, columns: Sequence[str]) -> list[dict[str, object]]:
-    """A row's new columns, for each clip of the source; file names as the reading of a corpus wants them."""
+    """The added columns for each clip of the source, with file names as `discovery` expects them."""
     folder = source.name.rpartition("/")[0]
-    if not {"path", "labels"} <= set(columns):  # below the folder of the class
+    # below the folder of the class
+    if not {"path", "labels"} <= set(columns):
         below = Path(os.path.relpath(folder, source.row["ebird_code"])).as_posix()
         folder = "" if below == os.curdir else below
     return [
@@ -106,7 +113,7 @@ def _added_columns(source: Source, entry: Entry, target: Target, columns: Sequen
 
 
 def _clipping(entry: Entry, least_share: float = 0.0) -> str:
-    """What to say of a recording with samples beyond full scale; "" for none, or for a lesser share of them."""
+    """The note on a recording with samples beyond full scale; "" for none, or for a share below `least_share`."""
     n_clipped = sum(clip.n_clipped for clip in entry.converted.clips)
     share = n_clipped / sum(clip.n_samples for clip in entry.converted.clips)
     if not n_clipped or share < least_share:
@@ -115,26 +122,26 @@ def _clipping(entry: Entry, least_share: float = 0.0) -> str:
 
 
 def summary(places: Places, outcome: Outcome, target: Target) -> str:
-    """What a user should know of it, in a few lines."""
+    """Return what a user should know of the outcome, in a few lines."""
     clips = [clip for entry in outcome.entries.values() for clip in entry.converted.clips]
     hours = sum(clip.n_samples for clip in clips) / target.sample_rate / 3600
     n_all, n_out = len(outcome.entries), len(outcome.left_out)
     cut = f" as {len(clips):,} clips" if target.segment_s is not None else ""
-    now = f"{outcome.n_new:,} of them now, in {outcome.seconds:.1f} s"
+    now = f"{outcome.n_new:,} of them now, in {outcome.duration_s:.1f} s"
     lines = [
         f"{n_all:,} recordings are prepared{cut} ({hours:.2f} h at {target.sample_rate} Hz), {now}",
         f"  {printable(places.clips)}/  {printable(places.root / CLIPS_CSV)}",
     ]
-    loud = [(name, note) for name, entry in outcome.entries.items() if (note := _clipping(entry, MUCH))]
+    loud = [(name, note) for name, entry in outcome.entries.items() if (note := _clipping(entry, CLIPPED_SHARE))]
     notes = [f"{n_out:,} left out"] * bool(n_out)
     n_clipped = sum(any(clip.n_clipped for clip in entry.converted.clips) for entry in outcome.entries.values())
     notes += [f"{n_clipped:,} louder than full scale"] * bool(n_clipped)
     notes += [f"{len(outcome.stale):,} files there that no recording gives"] * bool(outcome.stale)
     if notes:
         lines.append(f"{', '.join(notes)}: {printable(places.root / REPORT)} names them")
-    lines += [f"  {printable(name)}: {printable(why)}" for name, why in list(outcome.left_out.items())[:FEW]]
-    lines += [f"  and {n_out - FEW:,} more"] * (n_out > FEW)
-    lines += [f"  {printable(name)}: {note}" for name, note in loud[:FEW]]
+    lines += [f"  {printable(name)}: {printable(why)}" for name, why in list(outcome.left_out.items())[:MAX_NAMED]]
+    lines += [f"  and {n_out - MAX_NAMED:,} more"] * (n_out > MAX_NAMED)
+    lines += [f"  {printable(name)}: {note}" for name, note in loud[:MAX_NAMED]]
     if n_out > n_all:
         lines.append("more was left out than prepared: look at the reasons before you train on the rest")
     grouped = " --group-by xc_id" if target.segment_s is not None else ""

@@ -1,5 +1,7 @@
-"""Raw recordings as people have them, and the names that their clips get. Unlike the reading of a corpus to train on,
-this goes on where something is amiss, and says of every file that it passes by why it did.
+"""Lists raw recordings as people have them; `aer.corpus.layouts` says how they may lie.
+
+Unlike `discovery`, which finds a corpus to train on, this goes on where something is wrong with a file: it is skipped,
+and the reason is kept.
 """
 
 import os
@@ -8,41 +10,43 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aer.audio.info import SUFFIXES
-from aer.corpus.csv_paths import check_distinct, check_plain, inside
-from aer.corpus.discovery import FOLDER, NO_AUDIO
+from aer.corpus.layouts import FILENAME, FOLDER, NO_AUDIO, has_audio_suffix, list_class_folders, parse_csv, visible
 from aer.errors import InputError
 from aer.utils.csv_files import read_table
 from aer.utils.text import printable
 
-NO_RECORDINGS = "has no recordings"  # said of a class folder
+# why a class folder is skipped
+NO_RECORDINGS = "has no recordings"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A raw recording."""
+    """A raw recording.
+
+    `name` is its path below the folder of raw recordings, with slashes; `row` its cells in the corpus's CSV, by column.
+    """
 
     path: Path
-    name: str  # its path below the folder of raw recordings, with slashes
+    name: str
     size_bytes: int
     mtime_ns: int
-    row: dict[str, str]  # its columns in the corpus's CSV
+    row: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The raw recordings that there are, in order, and the files passed by: name, reason."""
+    """The raw recordings in order, and the files skipped: name, reason. `base` is the folder that names are below."""
 
     found: tuple[Source, ...]
-    passed_by: tuple[tuple[str, str], ...]
+    skipped: tuple[tuple[str, str], ...]
     columns: tuple[str, ...]
-    base: Path  # the folder that the names are below
+    base: Path
 
 
 def list_sources(base: Path, csv: Path | None) -> Sources:
-    """The recordings in the class folders below `base`; with a CSV those that it lists, with its columns.
+    """Return the recordings in the class folders below `base`; with a CSV those that it lists, with its columns.
 
-    The CSV has the columns `ebird_code` and `filename`, or `path` (from the CSV's folder) and `labels`. Raises
+    The CSV has the columns `ebird_code` and `filename`, or `path` (from the CSV's folder) and `labels`. Raise
     InputError, in one line, for a folder or a CSV that can't be read, and for a path that leads out of `base`.
     """
     return _from_folders(base) if csv is None else _from_csv(base, csv)
@@ -50,53 +54,46 @@ def list_sources(base: Path, csv: Path | None) -> Sources:
 
 def _from_folders(base: Path) -> Sources:
     found: list[Source] = []
-    passed_by: list[tuple[str, str]] = []
-    for folder in _visible(base):
-        if not folder.is_dir():
-            passed_by.append((folder.name, "stands outside of the class folders"))
-            continue
-        try:
-            files = _visible(folder)
-        except InputError as error:
-            passed_by.append((folder.name, str(error)))
-            continue
-        if not files:
-            passed_by.append((folder.name, NO_RECORDINGS))
-        for file in files:
-            name = f"{folder.name}/{file.name}"
-            row = {"ebird_code": folder.name, "filename": file.name, "xc_id": name}
-            _sort_in(file, name, row, found, passed_by)
-    return Sources(tuple(found), tuple(passed_by), ("ebird_code", "filename", "xc_id"), base)
+    skipped: list[tuple[str, str]] = []
+    for folder in list_class_folders(base):
+        if folder.problem:
+            skipped.append((folder.path.name, folder.problem))
+        elif not folder.files:
+            skipped.append((folder.path.name, NO_RECORDINGS))
+        for file in folder.files:
+            name = f"{folder.path.name}/{file.name}"
+            row = {"ebird_code": folder.path.name, FILENAME: file.name, "xc_id": name}
+            _add(file, name, row, found, skipped)
+    return Sources(tuple(found), tuple(skipped), ("ebird_code", FILENAME, "xc_id"), base)
 
 
 def _from_csv(base: Path, csv: Path) -> Sources:
     table = read_table(csv)
-    columns = set(table)
+    listing = parse_csv(csv, table, (FILENAME,), f"ebird_code and {FILENAME}, or path and labels")
     folders: list[Path] = []
-    if {"path", "labels"} <= columns:
-        base, names = csv.parent, table["path"]
-    elif {"ebird_code", "filename"} <= columns:
-        names = [f"{code}/{name}" for code, name in zip(table["ebird_code"], table["filename"], strict=True)]
-        folders = [entry for entry in _visible(base) if entry.is_dir()]
-        out = [code for code in table["ebird_code"] if os.pardir in Path(code).parts or Path(code).is_absolute()]
-        if out:
-            raise InputError(f"csv {csv} lists {printable(out[0])!r} as ebird_code, which leads out of {base}")
-        check_plain(table["ebird_code"], csv)
+    if listing.by_class:
+        folders = [entry for entry in visible(base) if entry.is_dir()]
+        _check_codes(table["ebird_code"], base, csv)
     else:
-        known = ", ".join(map(printable, table))
-        raise InputError(f"csv {csv} needs the columns ebird_code and filename, or path and labels; it has {known}")
-    paths = inside(base, names, csv)
-    check_distinct(paths, csv)
-    if "xc_id" not in columns:
-        table["xc_id"] = names
+        base = csv.parent
+    paths = listing.paths(base)
+    # a column of its own in the listing too, and so in its rows
+    table.setdefault("xc_id", list(listing.names))
     found: list[Source] = []
-    passed_by: list[tuple[str, str]] = []
-    for path, given, cells in zip(paths, names, zip(*table.values(), strict=True), strict=True):
-        plain = not given.startswith((os.pardir, os.sep)) and given == os.path.normpath(given)
-        name = given if plain and os.sep == "/" else _name_below(base, path)
-        _sort_in(path, name, dict(zip(table, cells, strict=True)), found, passed_by)
-    passed_by += [(name, f"is not in {csv.name}") for name in _unlisted(base, names, folders)]
-    return Sources(tuple(found), tuple(passed_by), tuple(table), base)
+    skipped: list[tuple[str, str]] = []
+    for path, given, row in zip(paths, listing.names, listing.rows(), strict=True):
+        is_plain = not given.startswith((os.pardir, os.sep)) and given == os.path.normpath(given)
+        name = given if is_plain and os.sep == "/" else _name_below(base, path)
+        _add(path, name, row, found, skipped)
+    skipped += [(name, f"is not in {csv.name}") for name in _unlisted(base, listing.names, folders)]
+    return Sources(tuple(found), tuple(skipped), tuple(table), base)
+
+
+def _check_codes(codes: Iterable[str], base: Path, csv: Path) -> None:
+    """Raise InputError for the name of a class that is no folder below `base`: its clips would lie elsewhere."""
+    for code in codes:
+        if os.pardir in Path(code).parts or Path(code).is_absolute():
+            raise InputError(f"csv {csv} lists {printable(code)!r} as ebird_code, which leads out of {base}")
 
 
 def _name_below(base: Path, path: Path) -> str:
@@ -107,39 +104,35 @@ def _name_below(base: Path, path: Path) -> str:
     return Path(name).as_posix()
 
 
-def _visible(folder: Path) -> list[Path]:
-    try:
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        raise InputError(f"folder {printable(folder)} can't be read: {error.strerror}") from error
-
-
-def _sort_in(path: Path, name: str, row: dict[str, str], found: list[Source], passed_by: list[tuple[str, str]]) -> None:
+def _add(path: Path, name: str, row: dict[str, str], found: list[Source], skipped: list[tuple[str, str]]) -> None:
+    """Add a file to those found, or to those skipped with the reason."""
     try:
         status = path.stat()
-    except OSError as error:  # a loop of links, a link to nowhere, a row of the CSV without its file
-        passed_by.append((name, (error.strerror or str(error)).lower()))
+    # a loop of links, a link to nowhere, a row of the CSV without its file
+    except OSError as error:
+        skipped.append((name, (error.strerror or str(error)).lower()))
         return
     if stat.S_ISDIR(status.st_mode):
-        passed_by.append((name, FOLDER))
+        skipped.append((name, FOLDER))
     elif not stat.S_ISREG(status.st_mode):
-        passed_by.append((name, "is no ordinary file"))
-    elif path.suffix.lower() not in SUFFIXES:
-        passed_by.append((name, NO_AUDIO))
+        skipped.append((name, "is no ordinary file"))
+    elif not has_audio_suffix(path):
+        skipped.append((name, NO_AUDIO))
     else:
         found.append(Source(path, name, status.st_size, status.st_mtime_ns, row))
 
 
 def _unlisted(base: Path, names: Iterable[str], folders: Iterable[Path]) -> list[str]:
-    """Recordings that a CSV does not list, in `folders` and in those of the recordings that it does list."""
+    """The names of recordings that a CSV does not list, in `folders` and in the folders of those that it lists."""
     listed = {os.path.abspath(os.path.join(base, name)) for name in names}  # noqa: PTH100, PTH118 - links stay
     unlisted = []
     absolute = {os.path.dirname(path) for path in listed}.union(map(os.path.abspath, folders))  # noqa: PTH120
     for folder in map(Path, sorted(absolute)):
         try:
-            entries = _visible(folder)
+            entries = visible(folder)
         except InputError:
-            continue  # what the CSV lists of it has been passed by already, with this very reason
-        recordings = [entry for entry in entries if entry.suffix.lower() in SUFFIXES]
+            # what the CSV lists of it has been skipped already, with this very reason
+            continue
+        recordings = filter(has_audio_suffix, entries)
         unlisted += [_name_below(base, entry) for entry in recordings if str(entry) not in listed]
     return unlisted

@@ -1,6 +1,7 @@
-"""The synthetic sample corpus: where it is, and the seed that it is made from; what makes it is in `make`."""
+"""The synthetic sample corpus: its folder and its seed; `make` makes it."""
 
 from pathlib import Path
 
-SAMPLE_CORPUS = Path("datasets/sample")  # the one corpus that is made when it is missing
+# the one corpus that is made when it is missing
+SAMPLE_CORPUS = Path("datasets/sample")
 SAMPLE_SEED = 444

@@ -1,7 +1,7 @@
-"""Signals that the sample corpus is made of: notes, calls, backgrounds, reverberation and their mixture.
+"""The signals of the sample corpus: notes, calls, backgrounds, reverberation and their mixture.
 
-Pure functions of their arguments and of the generator that they are handed. Waveforms are float64 of shape (samples,)
-at `SAMPLE_RATE`; frequencies are in Hz, pitch differences in octaves, times in seconds.
+Pure functions of their arguments and of the random generator that they are given. Waveforms are float64 of shape
+(samples,) at `SAMPLE_RATE`; frequencies are in Hz, pitch differences in octaves, times in seconds.
 """
 
 from collections.abc import Callable
@@ -16,33 +16,41 @@ from scipy.signal import fftconvolve  # type: ignore[import-untyped]
 Waveform = NDArray[np.float64]
 
 SAMPLE_RATE = 16000
-HIGHEST_HZ = 7500.0  # nothing in a call lies above: safely below half the sample rate
-CENTRE_HZ = (2000.0, 4500.0)  # one range for all species, so that pitch says nothing about the species
-TEMPO = (0.75, 1.35)  # how much faster or slower than its species an individual sings
+# nothing in a call lies above: safely below half the sample rate
+HIGHEST_HZ = 7500.0
+# one range for all species, so that pitch says nothing about the species
+CENTRE_HZ = (2000.0, 4500.0)
+# how much faster than its species an individual sings, as a factor
+TEMPO = (0.75, 1.35)
 
 
 def samples(duration_s: float) -> int:
+    """Return the number of samples in `duration_s`."""
     return round(duration_s * SAMPLE_RATE)
 
 
 def decibels_to_gain(decibels: float) -> float:
+    """Return the factor of amplitude: 20 dB are 10."""
     return float(10 ** (decibels / 20))
 
 
 def power(signal: Waveform) -> float:
+    """Return the mean square, 0 for no samples."""
     return float(np.mean(signal**2)) if signal.size else 0.0
 
 
 def log_uniform(rng: Generator, low: float, high: float) -> float:
+    """Draw a number from `low` to `high` whose logarithm is uniformly distributed."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def silence(duration_s: float) -> Waveform:
+    """Return `duration_s` of zeros."""
     return np.zeros(samples(duration_s))
 
 
 def tone(pitch_octaves: Waveform, centre_hz: float, partials: tuple[float, ...] = (1.0, 0.12)) -> Waveform:
-    """A note whose pitch follows `pitch_octaves` about `centre_hz`; `partials` are the amplitudes of its harmonics."""
+    """Return a note whose pitch follows `pitch_octaves` about `centre_hz`; its harmonics have amplitudes `partials`."""
     frequency_hz = centre_hz * 2.0**pitch_octaves
     phase = 2 * np.pi * np.cumsum(frequency_hz) / SAMPLE_RATE
     wave = np.zeros(len(phase))
@@ -52,25 +60,27 @@ def tone(pitch_octaves: Waveform, centre_hz: float, partials: tuple[float, ...] 
 
 
 def faded(wave: Waveform, fade_s: float = 0.015) -> Waveform:
-    """The wave with raised-cosine ends, so that it starts and stops without a click."""
+    """Return the wave with raised-cosine ends of `fade_s`, so that it starts and stops without a click."""
     fade = min(samples(fade_s), len(wave) // 2)
     ramp = 0.5 - 0.5 * np.cos(np.pi * np.arange(fade) / max(fade, 1))
     return np.asarray(wave * np.concatenate([ramp, np.ones(len(wave) - 2 * fade), ramp[::-1]]), dtype=np.float64)
 
 
 def noise(rng: Generator, n_samples: int, slope: float = 0.0, band_hz: tuple[float, float] = (0.0, np.inf)) -> Waveform:
-    """Gaussian noise of unit power whose amplitude falls as frequency ** -slope, inside `band_hz` only."""
-    fast = next_fast_len(n_samples, real=True)  # a length that is prime would take seconds
+    """Return Gaussian noise of unit power whose amplitude falls as frequency ** -slope, inside `band_hz` only."""
+    # a length that is prime would take seconds
+    fast = next_fast_len(n_samples, real=True)
     spectrum = np.fft.rfft(rng.standard_normal(fast))
     frequency_hz = np.fft.rfftfreq(fast, 1 / SAMPLE_RATE)
-    shape = np.maximum(frequency_hz, 100.0) ** -slope  # flat below 100 Hz: no rumble that swallows all the power
+    # flat below 100 Hz: no rumble that takes all the power
+    shape = np.maximum(frequency_hz, 100.0) ** -slope
     shape[(frequency_hz < band_hz[0]) | (frequency_hz > band_hz[1])] = 0.0
     shaped = np.fft.irfft(spectrum * shape, fast)[:n_samples]
     return np.asarray(shaped / np.sqrt(power(shaped)), dtype=np.float64)
 
 
 def reverberated(dry: Waveform, rng: Generator, decay_s: float, wet: float) -> Waveform:
-    """`dry` plus its echo, of the same length: noise that decays by 60 dB in `decay_s`, with the power ratio `wet`."""
+    """Return `dry` plus its echo, of the same length: noise that decays by 60 dB in `decay_s`, of power ratio `wet`."""
     n_samples = samples(decay_s)
     response = rng.standard_normal(n_samples) * 10 ** (-3 * np.arange(n_samples) / n_samples)
     response *= np.sqrt(wet / np.sum(response**2))
@@ -79,12 +89,13 @@ def reverberated(dry: Waveform, rng: Generator, decay_s: float, wet: float) -> W
 
 
 def mixed(call: Waveform, background: Waveform, active: NDArray[np.bool_], snr_db: float) -> Waveform:
-    """`call` over `background`, where the call's power over its `active` samples is `snr_db` above the background's."""
+    """Return `call` over `background`; the power over its `active` samples is `snr_db` above the background's."""
     gain = np.sqrt(power(background) / power(call[active])) * decibels_to_gain(snr_db)
     return np.asarray(gain * call + background, dtype=np.float64)
 
 
 def scaled_to_peak(signal: Waveform, peak: float) -> Waveform:
+    """Return the signal with `peak` as its largest magnitude."""
     return np.asarray(signal * (peak / np.max(np.abs(signal))), dtype=np.float64)
 
 
@@ -101,10 +112,12 @@ def _sweeps(rng: Generator, centre_hz: float, tempo: float, direction: int) -> W
 
 
 def rising_whistles(rng: Generator, centre_hz: float, tempo: float) -> Waveform:
+    """Whistles that slide up."""
     return _sweeps(rng, centre_hz, tempo, direction=1)
 
 
 def falling_whistles(rng: Generator, centre_hz: float, tempo: float) -> Waveform:
+    """Whistles that slide down."""
     return _sweeps(rng, centre_hz, tempo, direction=-1)
 
 
@@ -179,7 +192,7 @@ SPECIES = (
 
 
 def song(species: Species, rng: Generator, duration_s: float) -> Waveform:
-    """An individual that repeats its phrase for `duration_s`, with short pauses: any 2 s hold call material."""
+    """Return `duration_s` of an individual that repeats its phrase with short pauses: any 2 s have some call in it."""
     centre_hz, tempo = log_uniform(rng, *CENTRE_HZ), rng.uniform(*TEMPO)
     parts, n_samples = [silence(rng.uniform(0.05, 0.3))], samples(duration_s)
     while sum(map(len, parts)) < n_samples:
@@ -189,7 +202,7 @@ def song(species: Species, rng: Generator, duration_s: float) -> Waveform:
 
 
 def sounding(dry: Waveform, pause_s: float = 0.1) -> NDArray[np.bool_]:
-    """(samples,) True where `dry` sounds; silences shorter than `pause_s` (the gaps of a trill) count as sound."""
+    """Return (samples,), True where `dry` sounds; silences shorter than `pause_s` (gaps of a trill) count as sound."""
     loud = np.flatnonzero(np.abs(dry) > 1e-3 * np.max(np.abs(dry)))
     starts, ends = loud[:-1], loud[1:]
     bridged = ends - starts <= samples(pause_s)
@@ -205,7 +218,7 @@ def sounding(dry: Waveform, pause_s: float = 0.1) -> NDArray[np.bool_]:
 
 
 def added_at(wave: Waveform, sound: Waveform, start: int) -> None:
-    """Adds `sound` to `wave` in place from sample `start`; what would lie beyond the end is dropped."""
+    """Add `sound` to `wave` in place from sample `start`; what would lie beyond the end is dropped."""
     end = min(start + len(sound), len(wave))
     wave[start:end] += sound[: end - start]
 
@@ -242,14 +255,15 @@ def blips(rng: Generator, n_samples: int) -> Waveform:
 
 
 def far_calls(rng: Generator, n_samples: int) -> Waveform:
-    """Any one species far away: all echo, and so faint below the noise that it is no second label."""
+    """Any one species far away: all echo, and so far below the noise that it is no second label."""
     caller = SPECIES[rng.integers(len(SPECIES))]
     echo = reverberated(song(caller, rng, n_samples / SAMPLE_RATE), rng, decay_s=1.5, wet=20.0)
     return scaled_to_peak(echo, decibels_to_gain(-6))
 
 
+# and the range of their level in dB, relative to the noise of the background
 DISTRACTORS: tuple[tuple[Callable[[Generator, int], Waveform], tuple[float, float]], ...] = (
-    (insects, (-16, -4)),  # level in dB, relative to the noise of the background, from and to
+    (insects, (-16, -4)),
     (rain, (-6, 6)),
     (wind, (-6, 6)),
     (blips, (-3, 3)),
@@ -258,9 +272,9 @@ DISTRACTORS: tuple[tuple[Callable[[Generator, int], Waveform], tuple[float, floa
 
 
 def background(rng: Generator, n_samples: int, far: bool = True) -> Waveform:
-    """Noise of a random colour with about two of the distractors in it, of unit power on the whole.
+    """Return noise of a random colour with about two of the distractors in it, of unit power on the whole.
 
-    `far=False` leaves faint far calls out: where event times are to be known, nobody else may sing.
+    `far=False` leaves faint far calls out: where the times of events must be known, nobody else may sing.
     """
     wave = noise(rng, n_samples, slope=rng.uniform(0.0, 1.0), band_hz=(60, SAMPLE_RATE / 2))
     for distractor, level_db in DISTRACTORS:

@@ -7,9 +7,9 @@ from typing import Any
 
 from catalyst import dl
 from catalyst.core.callback import Callback, CallbackOrder
-from tqdm import tqdm
 
 from aer.training.callbacks.checkpoint import CheckpointCallback
+from aer.utils.progress import ProgressBar
 
 
 class EpochLogger(dl.ConsoleLogger):  # type: ignore[misc]
@@ -83,23 +83,20 @@ class ProgressCallback(Callback):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__(order=CallbackOrder.External)
-        self.bar: Any = None
+        self.bar: ProgressBar | None = None
 
     def on_loader_start(self, runner: dl.IRunner) -> None:
         what = "training" if runner.is_train_loader else "validation"
-        self.bar = tqdm(
-            total=runner.loader_batch_len,
-            desc=f"epoch {runner.epoch_step}/{runner.num_epochs} {what}",
-            unit="batch",
-            leave=False,
-            disable=None if runner.engine.is_main_process else True,
-        )
+        label = f"epoch {runner.epoch_step}/{runner.num_epochs} {what}"
+        self.bar = ProgressBar(runner.loader_batch_len, label, "batch", shown=runner.engine.is_main_process)
 
     def on_batch_end(self, runner: dl.IRunner) -> None:
+        assert self.bar is not None
         # not one by one: a loader may begin within its epoch
         self.bar.update(runner.loader_batch_step // runner.engine.num_processes - self.bar.n)
 
     def on_loader_end(self, runner: dl.IRunner) -> None:
+        assert self.bar is not None
         self.bar.close()
 
     def on_exception(self, runner: dl.IRunner) -> None:

@@ -8,13 +8,13 @@ import torch
 from accelerate.utils import gather_object
 from catalyst import dl
 from catalyst.core.callback import Callback, CallbackOrder
-from tqdm import tqdm
 
 from aer.corpus.discovery import most_unreadable
 from aer.errors import AerError, InputError
 from aer.training import checkpoint_file
 from aer.training.run_folder import UNREADABLE
 from aer.utils.csv_files import csv_path, csv_text, write_csv
+from aer.utils.progress import write_line
 from aer.utils.text import printable, some
 
 
@@ -97,7 +97,7 @@ class UnreadableCallback(Callback):  # type: ignore[misc]
             name, reason = self.names[runner.loader_key][i], reasons.get(i, "before the run was stopped")
             self.told[name] = (runner.loader_key, runner.epoch_step, reason)
             if runner.engine.is_main_process:
-                tqdm.write(f"left out, as it can't be read: {printable(name)}: {printable(reason)}")
+                write_line(f"left out, as it can't be read: {printable(name)}: {printable(reason)}")
         if new and runner.engine.is_main_process:
             rows = [
                 [csv_path(name), loader, epoch, csv_text(reason)] for name, (loader, epoch, reason) in self.told.items()
