@@ -98,7 +98,7 @@ def csv_text(text: str) -> str:
 
 
 def without_apostrophe(cell: str) -> str:
-    """The text that `csv_text` made this cell of."""
+    """Return the text that `csv_text` made this cell of."""
     return cell[1:] if cell.startswith("'") and _is_formula(cell[1:]) else cell
 
 

@@ -86,19 +86,19 @@ class Remarks:
         self.first.setdefault(kind, where(table, line))
 
     def lines(self) -> list[str]:
-        """A note for each kind, in the order in which the kinds were met."""
+        """Return a note for each kind, in the order in which the kinds were met."""
         return [
             f"{counted(number, 'row')} {kind} (the first: {self.first[kind]})" for kind, number in self.counts.items()
         ]
 
 
 def where(table: Path, line: int | None) -> str:
-    """`a.txt, line 3`."""
+    """Return a place in a table as messages name it: `a.txt, line 3`."""
     return printable(table) if line is None else f"{printable(table)}, line {line}"
 
 
 def without_duplicates(events: Iterable[Annotation]) -> tuple[list[Annotation], list[Annotation]]:
-    """The events by start and label, those of equal times (to the microsecond) and label once; and the others."""
+    """Return the events by start and label, those of one label and one time (to the microsecond) once; and the others."""
     seen: set[tuple[int, int, str]] = set()
     kept, repeated = [], []
     for event in events:
@@ -112,7 +112,7 @@ def without_duplicates(events: Iterable[Annotation]) -> tuple[list[Annotation], 
 
 
 def label_notes(counts: dict[str, int]) -> list[str]:
-    """Notes on labels that say "unknown", and on those that differ in case, blanks or Unicode form alone."""
+    """Return notes on labels that say "unknown", and on those that differ in case, blanks or Unicode form alone."""
     notes = []
     unknown = [label for label in counts if label.casefold() in UNKNOWN_LABELS]
     if unknown:

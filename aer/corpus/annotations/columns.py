@@ -41,19 +41,19 @@ HIGH_COLUMNS = (
 
 
 def plain_name(name: str) -> str:
-    """A column's name without case, unit, marks and kinds of blanks: `Begin Time (s)` and `begin_time` are the same."""
+    """Return a column's name without case, unit and kinds of blanks: `Begin Time (s)` and `begin_time` are the same."""
     folded = name.strip().strip("*").casefold()
     without_unit = re.sub(r"[(\[](s|sec|secs|seconds|hz)[)\]]\s*$", "", folded)
     return re.sub(r"[\s_.\-]+", " ", without_unit).strip()
 
 
 def column_index(header: Sequence[str], names: Sequence[str]) -> int | None:
-    """The column with the first of `names` (plain ones) that the header has; None where it has none."""
+    """Return the column with the first of `names` (plain ones) that the header has; None where it has none."""
     plain = [plain_name(name) for name in header]
     return next((plain.index(name) for name in names if name in plain), None)
 
 
 def label_indices(header: Sequence[str], first: Sequence[str] = ()) -> list[int]:
-    """The columns that may hold labels, the most likely first: those called `first`, then by LABEL_COLUMNS."""
+    """Return the columns that may hold labels, the most likely first: those called `first`, then by LABEL_COLUMNS."""
     plain = [plain_name(name) for name in header]
     return [plain.index(name) for name in dict.fromkeys((*first, *LABEL_COLUMNS)) if name in plain]

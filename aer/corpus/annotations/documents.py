@@ -16,9 +16,9 @@ HEARD = ("ok", "partial")  # the status of recordings of which is known what the
 
 
 def json_rows(text: str) -> list[Row]:
-    """The events of an `events.json`, and a row without times for a recording without events.
+    """Return the events of an `events.json`, and a row without times for a recording without events.
 
-    Raises NoTimesError for other JSON.
+    Raise NoTimesError for other JSON.
     """
     try:
         document = json.loads(text)
@@ -41,7 +41,7 @@ def json_rows(text: str) -> list[Row]:
 
 
 def parquet_rows(path: Path) -> list[Row]:
-    """The events of an `events.parquet`. Raise NoTimesError for other columns, and where pyarrow is missing."""
+    """Return the events of an `events.parquet`. Raise NoTimesError for other columns, and where pyarrow is missing."""
     try:
         import pyarrow.lib
         import pyarrow.parquet
@@ -58,7 +58,7 @@ def parquet_rows(path: Path) -> list[Row]:
 
 
 def _cell(value: Any) -> str:
-    """A value as text. Times to the microsecond, as tables have them."""
+    """Return a value as text. Times to the microsecond, as tables have them."""
     if value is None:
         return ""
     return str(round(value, 6)) if isinstance(value, float) else str(value).strip()

@@ -12,9 +12,9 @@ from aer.utils.text import counted, printable, some
 
 
 def read_label_map(csv: Path) -> dict[str, str]:
-    """Old label -> new label, "" for one to leave out, from a CSV with the columns `old` and `new`.
+    """Return old label -> new label, "" for one to leave out, from a CSV with the columns `old` and `new`.
 
-    Raises InputError, in one line, for a CSV that can't be read, other columns, a row without an old label, and an old
+    Raise InputError, in one line, for a CSV that can't be read, other columns, a row without an old label, and an old
     label with two new ones.
     """
     table = read_table(csv)
@@ -32,7 +32,7 @@ def read_label_map(csv: Path) -> dict[str, str]:
 
 
 def label_map(annotations: Annotations, mapping: Mapping[str, str]) -> Annotations:
-    """The annotations with their labels renamed by `mapping`, without events whose new label is "".
+    """Return the annotations with their labels renamed by `mapping`, without events whose new label is "".
 
     Labels that it does not have stay. Notes say what was renamed and left out, and what the mapping has in vain.
     """

@@ -11,7 +11,7 @@ FREQUENCIES = "\\"  # begins the line with a label's frequencies
 
 
 def find_columns(first: Sequence[str], mark: str | None) -> Columns | None:
-    """Which cell is which, by the first row; None where it is no row of a list.
+    """Return which cell is which, by the first row; None where it is no row of a list.
 
     start, end, label (Audacity, sed_eval); recording, start, end, label; recording, scene, start, end, label (DCASE).
     More cells may follow. Labels that are numbers are Audacity's alone (`mark`, the delimiter, is a tab): other rows of
@@ -31,7 +31,7 @@ def find_columns(first: Sequence[str], mark: str | None) -> Columns | None:
 
 
 def with_frequencies(rows: Iterable[Row]) -> list[Row]:
-    r"""Audacity's labels as start, end, label, low, high: a line `\ low high` belongs to the label before it.
+    r"""Return Audacity's labels as start, end, label, low, high: a line `\ low high` belongs to the label before it.
 
     What else follows a label (BirdNET: its score) is dropped.
     """
@@ -47,10 +47,10 @@ def with_frequencies(rows: Iterable[Row]) -> list[Row]:
 
 
 def _known(hertz: str) -> str:
-    """The frequency; Audacity writes -1 for one that is not set."""
+    """Return the frequency; Audacity writes -1 for one that is not set."""
     return "" if hertz.startswith("-") else hertz
 
 
 def is_audacity(columns: Columns, mark: str | None) -> bool:
-    """Whether a list is a label track: sed_eval's lists of one recording, tab-separated, are read as these."""
+    """Return whether a list is a label track: sed_eval's lists of one recording, tab-separated, are read as these."""
     return columns.name is None and mark == "\t"

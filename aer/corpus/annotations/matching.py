@@ -72,7 +72,7 @@ class _Names:
 
 
 def match(annotations: Annotations, recordings: Mapping[str, float | None]) -> Matched:
-    """The annotations by the names of recordings, which come with their duration in seconds (None: not known).
+    """Return the annotations by the names of recordings, which come with their duration in seconds (None: not known).
 
     Names of recordings are paths below one folder, with slashes (`site/a.wav`).
     """
@@ -95,7 +95,7 @@ def match(annotations: Annotations, recordings: Mapping[str, float | None]) -> M
 
 
 def _own_names_of_single_tables(annotations: Annotations) -> dict[str, str]:
-    """For recordings that only tables of one recording name, all with one name of their own: that name."""
+    """Return the tables' own name for recordings that only tables of one recording name, all with one such name."""
     own: dict[str, set[str]] = {}
     several: set[str] = set()
     for table in annotations.tables:
@@ -120,7 +120,7 @@ class _Index:
                 self.by_stem.setdefault(alias, []).append(name)
 
     def find(self, name: str, folders_must_agree: bool) -> dict[str, int]:
-        """The recordings that a name may mean, with the number of folders in which they agree with it."""
+        """Return the recordings that a name may mean, with the number of folders in which they agree with it."""
         parts = _parts(name)
         last = parts[-1] if parts else ""
         candidates = self.by_name.get(last) or self.by_stem.get(last) or self.by_stem.get(_stem(last), [])
@@ -136,7 +136,7 @@ class _Index:
 
 
 def _drop_contradictions(names: _Names, index: _Index, own: set[str]) -> None:
-    """Where names that can't be of one recording mean one, only those that agree best with it stay, or none.
+    """Keep, of names that can't be of one recording and mean one, those alone that agree best with it, or none.
 
     Recorders on one schedule give files of the same name at every site: a site whose recordings are not there must not
     lend its events to another's. Tables' `own` names are only hints: in two of their folders may be two annotators.
@@ -163,13 +163,13 @@ def _drop_contradictions(names: _Names, index: _Index, own: set[str]) -> None:
 
 
 def _contradict(names: Iterable[str]) -> bool:
-    """Whether some of these names can't be of one recording."""
+    """Return whether some of these names can't be of one recording."""
     parts = list(map(_parts, names))
     return any(_contradict_one(path, parts) for path in parts)
 
 
 def _contradict_one(path: list[str], others: Iterable[list[str]]) -> bool:
-    """Whether one of the others can't be of the same recording: its suffix or one of its folders is another."""
+    """Return whether one of the others can't be of the same recording: its suffix or one of its folders is another."""
     for other in others:
         if other[-1] != path[-1] and _is_audio(path[-1]) and _is_audio(other[-1]):
             return True
@@ -226,8 +226,9 @@ def _parts(name: str) -> list[str]:
 
 
 def _folded(text: str) -> str:
-    """A name as file systems that know neither case nor kinds of accents compare it; bytes that are not UTF-8 as
-    Windows-1252, in which tables of the same machine would have them.
+    """Return a name as file systems that know neither case nor kinds of accents compare it.
+
+    Bytes that are not UTF-8 are taken for Windows-1252, in which tables of the same machine would have them.
     """
     if any("\ud800" <= c <= "\udfff" for c in text):
         text = os.fsencode(text).decode("cp1252", errors="replace")
@@ -240,7 +241,7 @@ def _stem(name: str) -> str:
 
 
 def _agreeing(parts: list[str], others: list[str]) -> int:
-    """How many folders agree, counted from the file on."""
+    """Return how many folders agree, counted from the file on."""
     number = 0
     for part, other in zip(parts[-2::-1], others[-2::-1], strict=False):
         if part != other:
@@ -250,7 +251,7 @@ def _agreeing(parts: list[str], others: list[str]) -> int:
 
 
 def _is_whole(name: str) -> bool:
-    """Whether this is a path from the root of some machine."""
+    """Return whether this is a path from the root of some machine."""
     return name.startswith("/") or name[1:2] == ":"
 
 

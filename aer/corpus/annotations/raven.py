@@ -18,12 +18,12 @@ TOLERANCE_S = 1e-3  # between times that are the same; Raven writes as many deci
 
 
 def is_header(header: Sequence[str]) -> bool:
-    """Whether this is the header of a selection table."""
+    """Return whether this is the header of a selection table."""
     return all(column_index(header, [name]) is not None for name in ("selection", "begin time"))
 
 
 def find_columns(header: Sequence[str], rows: Sequence[Row], label: int) -> Columns | None:
-    """Which column is which; None where the end of selections is missing."""
+    """Return which column is which; None where the end of selections is missing."""
     start, end = column_index(header, START), column_index(header, END)
     duration = column_index(header, DURATION_COLUMNS)
     if start is None or (end is None and duration is None):
@@ -42,7 +42,7 @@ def find_columns(header: Sequence[str], rows: Sequence[Row], label: int) -> Colu
 
 
 def without_other_views(rows: Sequence[Row], header: Sequence[str], columns: Columns) -> tuple[list[Row], list[Row]]:
-    """Each selection once, from the spectrogram if it is there, and the rows that say it again for another view."""
+    """Return each selection once, from the spectrogram if it is there, and the rows that repeat it for another view."""
     selection, view = column_index(header, ["selection"]), column_index(header, ["view"])
     if selection is None or view is None:
         return list(rows), []
@@ -90,7 +90,7 @@ class Times:
     def _in_files(
         self, begins_s: list[float], rows: Sequence[Row], columns: Columns, table: Path, remarks: Remarks
     ) -> list[float]:
-        """Offsets in files; `begins_s` for the files at whose start the table's own time begins.
+        """Return offsets in files; `begins_s` for the files at whose start the table's own time begins.
 
         There offset and begin are the same, unless someone has corrected one of them in another program: it is the
         begin that people see and correct.

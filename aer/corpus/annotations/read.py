@@ -49,10 +49,10 @@ class _Content:
 
 
 def read_annotations(path: Path, label_column: str | None = None) -> Annotations:
-    """The labelled times of a table, or of all tables below a folder.
+    """Return the labelled times of a table, or of all tables below a folder.
 
     Labels are in the column `label_column`, or in one that is found by its name. Files in a folder that hold no
-    labelled times are skipped, with the reason. Raises InputError, in one line with file and line, for what is not
+    labelled times are skipped, with the reason. Raise InputError, in one line with file and line, for what is not
     there, for a table that holds none, and for one that is contradictory: unknown encoding, times that can't be,
     a selection table without a column of labels.
     """
@@ -86,7 +86,7 @@ def read_annotations(path: Path, label_column: str | None = None) -> Annotations
 
 
 def own_recording(table: Path) -> str:
-    """The name of the recording that a table is about by its own name: `site/a.wav` or `site/a`, with slashes."""
+    """Return the recording that a table is about by its own name: `site/a.wav` or `site/a`, with slashes."""
     name = table.name[: -len(table.suffix)] if table.suffix.lower() in SUFFIXES else table.name
     while (shorter := ENDINGS.sub("", name)) != name and shorter:
         name = shorter
@@ -104,7 +104,7 @@ def _tables_below(folder: Path) -> Iterator[Path]:
 
 
 def _read(file: Path, own_name: str, label_column: str | None, remarks: Remarks) -> _Content:
-    """What is in a file; NoTimesError where it holds no labelled times."""
+    """Return what is in a file. Raise NoTimesError where it holds no labelled times."""
     if file.suffix.lower() == ".parquet":
         return _of_document(documents.parquet_rows(file), "parquet", file, own_name, remarks)
     try:
@@ -147,7 +147,7 @@ def _of_text(text: Text, file: Path, own_name: str, label_column: str | None, re
 
 
 def _leading(rows: Iterator[Row]) -> Iterator[Row]:
-    """The first rows: those of a single cell, as lists have them for recordings without events, and the next."""
+    """Yield the first rows: those of a single cell, as lists have them for recordings without events, and the next."""
     try:
         for row in rows:
             yield row
@@ -213,7 +213,7 @@ def _content(
 def _label_index(
     header: Sequence[str], rows: Sequence[Row], file: Path, label_column: str | None, remarks: Remarks
 ) -> int | None:
-    """The column of labels: the one that is named, or the first of the likely ones in which something is."""
+    """Return the column of labels: the one that is named, or the first of the likely ones in which something is."""
     if label_column is not None:
         plain = [plain_name(name) for name in header]
         if plain_name(label_column) not in plain:
@@ -245,7 +245,7 @@ def _ordered(events: list[Annotation], remarks: Remarks) -> tuple[Annotation, ..
 
 
 def _file_notes(found: list[Table], encodings: dict[str, list[Path]], skipped: list[Skipped]) -> list[str]:
-    """Notes on whole files: those without times, their encodings and columns of labels."""
+    """Return notes on whole files: those without times, their encodings and columns of labels."""
     notes = []
     files = [skip for skip in skipped if skip.line is None]
     if files:

@@ -37,9 +37,9 @@ class Columns:
 
 
 def padded(rows: Iterable[Row], n_columns: int, table: Path, fill: bool) -> list[Row]:
-    """The rows with as many cells as the header; those that are too short are filled up with empty ones if `fill`.
+    """Return the rows with as many cells as the header; those that are too short get empty ones if `fill`.
 
-    Raises InputError for a row with more cells, unless these are empty, or with fewer.
+    Raise InputError for a row with more cells, unless these are empty, or with fewer.
     """
     fitting = []
     for row in rows:
@@ -61,10 +61,10 @@ def annotations(
     remarks: Remarks,
     times: Callable[[Sequence[Row], Columns, Path, Remarks], Seconds] | None = None,
 ) -> tuple[list[Annotation], list[str]]:
-    """The events of a table's rows, and the names of all its recordings, those without events included.
+    """Return the events of a table's rows, and the names of all its recordings, those without events included.
 
     `times` gives rows their starts and ends in seconds, by default those in their columns. Rows without a label and
-    labels for a point in time are left out and counted in `remarks`, rows that others repeat count once. Raises
+    labels for a point in time are left out and counted in `remarks`, rows that others repeat count once. Raise
     InputError, with the first line, for times that are no numbers, below 0, in the wrong order or beyond a month.
     """
     names: dict[str, None] = {}
@@ -94,7 +94,7 @@ def annotations(
 def _labelled(
     rows: Sequence[Row], columns: Columns, table: Path, own_name: str, remarks: Remarks, names: dict[str, None]
 ) -> Iterable[tuple[Row, str, str]]:
-    """Row, recording and label of each event; `names` gets all recordings."""
+    """Yield row, recording and label of each event; `names` gets all recordings."""
     for row in rows:
         name = own_name if columns.name is None else plain_path(columns.name(row.cells))
         if not name:
@@ -112,13 +112,13 @@ def _labelled(
 
 
 def _without_times(row: Row, columns: Columns) -> bool:
-    """Whether this row only says that its recording holds nothing, as DCASE's lists have it."""
+    """Return whether this row only says that its recording holds nothing, as DCASE's lists have it."""
     return all(row.cells[column].casefold() in NO_VALUE for column in (columns.start, columns.end))
 
 
 @functools.lru_cache(1 << 16)
 def plain_path(name: str) -> str:
-    """A path as a table writes it, with slashes and without `./` before it."""
+    """Return a path as a table writes it, with slashes and without `./` before it."""
     plain = without_apostrophe(name.strip()).replace("\\", "/")
     while plain.startswith("./"):
         plain = plain[2:].lstrip("/")
@@ -126,7 +126,7 @@ def plain_path(name: str) -> str:
 
 
 def plain_times(rows: Sequence[Row], columns: Columns, table: Path, remarks: Remarks) -> Seconds:
-    """Starts and ends in seconds from their columns."""
+    """Return starts and ends in seconds from their columns."""
     starts_s = numbers(rows, columns.start, table, remarks)
     ends_s = numbers(rows, columns.end, table, remarks)
     if columns.end_is_duration:
@@ -135,7 +135,7 @@ def plain_times(rows: Sequence[Row], columns: Columns, table: Path, remarks: Rem
 
 
 def numbers(rows: Sequence[Row], column: int, table: Path, remarks: Remarks) -> list[float]:
-    """The numbers in a column, with a comma for a point too; InputError for a cell that is none."""
+    """Return the numbers in a column, with a comma for a point too. Raise InputError for a cell that is none."""
     return [_number(row, column, table, remarks) for row in rows]
 
 
@@ -173,7 +173,7 @@ def _check(starts_s: Sequence[float], ends_s: Sequence[float], rows: Sequence[Ro
 
 
 def _hertz(row: Row, column: int | None) -> float | None:
-    """A frequency; None where there is none or no number, as nothing hangs on it."""
+    """Return a frequency; None where there is none or no number, as nothing hangs on it."""
     if column is None or not row.cells[column]:
         return None
     try:

@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
 
 def decode(data: bytes, path: Path) -> Text | None:
-    """The text of a file's bytes; None where these are no text."""
+    """Return the text of a file's bytes; None where these are no text."""
     for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
         if data.startswith(mark):
             return _strictly(data, encoding, path)
@@ -71,7 +71,7 @@ def _strictly(data: bytes, encoding: str, path: Path) -> Text:
 
 
 def _utf16_without_mark(data: bytes) -> str | None:
-    """The byte order of text in UTF-16 that is mostly ASCII; None for other bytes."""
+    """Return the byte order of text in UTF-16 that is mostly ASCII; None for other bytes."""
     for encoding, high, low in (("utf-16-le", data[1::2], data[::2]), ("utf-16-be", data[::2], data[1::2])):
         if 2 * high.count(0) >= len(high) and min(low) >= ord("\t"):
             return encoding
@@ -79,7 +79,7 @@ def _utf16_without_mark(data: bytes) -> str | None:
 
 
 def _western(data: bytes) -> tuple[str | None, str | None]:
-    """The text as Windows-1252, None where that makes no words, and as another encoding that makes other words."""
+    """Return the text as Windows-1252, None where that makes no words, and as another encoding that makes others."""
     try:
         western = data.decode("cp1252")
     except UnicodeDecodeError:
@@ -97,7 +97,7 @@ def _western(data: bytes) -> tuple[str | None, str | None]:
 
 
 def _plausible(text: str, letters: frozenset[str] | None) -> bool:
-    """Whether all characters beyond ASCII are letters (of `letters`), those of a word of one script and usual case."""
+    """Return whether all beyond ASCII are letters (of `letters`), those of a word of one script and usual case."""
     if any(c in RARE or not (c.isalpha() if letters is None else c in letters) for c in set(text) if c > "\x7f"):
         return False
     for word in set(WORD_BEYOND_ASCII.findall(text)):
@@ -114,7 +114,7 @@ def _excerpt(text: str) -> str:
 
 
 def delimiter(text: str) -> str | None:
-    """The delimiter by the first line that has one: a tab if it is there, else the more frequent of `;` and `,`.
+    """Return the delimiter by the first line that has one: a tab if it is there, else the more frequent of `;` and `,`.
 
     None where no line has any.
     """
@@ -126,7 +126,7 @@ def delimiter(text: str) -> str | None:
 
 
 def rows(text: str, mark: str | None, path: Path) -> Iterator[Row]:
-    """The rows of a table, without those that are empty; Raise InputError for quotes that never end.
+    """Yield the rows of a table, without those that are empty. Raise InputError for quotes that never end.
 
     Tab-separated tables know no quoting, but spreadsheets quote cells in them: quotes around a whole cell are dropped.
     """

@@ -19,12 +19,12 @@ SEVERAL_LABELS = ("labels", "tags")
 
 
 def is_kaleidoscope(header: Sequence[str]) -> bool:
-    """Whether this is the header of Kaleidoscope's `cluster.csv` or `id.csv`, or of BirdNET's in the same form."""
+    """Return whether this is the header of Kaleidoscope's `cluster.csv` or `id.csv`, or of BirdNET's like these."""
     return all(column_index(header, [name]) is not None for name in KALEIDOSCOPE)
 
 
 def kaleidoscope_columns(header: Sequence[str], label: int) -> Columns:
-    """Which column is which in Kaleidoscope's CSVs. Its frequencies have no unit and are left alone."""
+    """Return which column is which in Kaleidoscope's CSVs. Its frequencies have no unit and are left alone."""
     start, end = (column_index(header, [name]) or 0 for name in ("offset", "duration"))
     parts = [index for name in ("indir", "folder", "in file") if (index := column_index(header, [name])) is not None]
 
@@ -35,7 +35,7 @@ def kaleidoscope_columns(header: Sequence[str], label: int) -> Columns:
 
 
 def find_columns(header: Sequence[str], label: int) -> Columns | None:
-    """Which column is which in any other table; None where it has no times."""
+    """Return which column is which in any other table; None where it has no times."""
     start, end = column_index(header, START_COLUMNS), column_index(header, END_COLUMNS)
     duration = column_index(header, DURATION_COLUMNS)
     if start is None and duration is not None and column_index(header, ["offset"]) == end:
