@@ -98,7 +98,7 @@ def where(table: Path, line: int | None) -> str:
 
 
 def without_duplicates(events: Iterable[Annotation]) -> tuple[list[Annotation], list[Annotation]]:
-    """Return the events by start and label, those of one label and one time (to the microsecond) once; and the others."""
+    """Return the events by start, those of one label and one time (to the microsecond) once; and the others."""
     seen: set[tuple[int, int, str]] = set()
     kept, repeated = [], []
     for event in events:

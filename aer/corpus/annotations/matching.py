@@ -18,6 +18,7 @@ from aer.utils.text import counted, printable, some
 
 PAST_END_S = 1.0  # an event that ends later after its recording is worth a note
 ROUNDING_S = 1e-3
+CONTRADICT = "whose paths contradict each other, though only one can be meant"
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Matched:
     events: dict[str, tuple[Annotation, ...]]  # of every recording that a table is about, those without events too
     unmatched: dict[str, int]  # names that no recording has -> their events
     ambiguous: dict[str, tuple[str, ...]]  # names that several recordings have -> these
+    contradictory: dict[str, str]  # names that can't be of one recording and all mean this one
     several_tables: dict[str, int]  # recordings that several tables are about -> how many
     elsewhere: dict[str, str]  # names whose folders are not the recording's, by a whole path or a table's own name
     unannotated: tuple[str, ...]  # recordings that no table is about
@@ -42,7 +44,11 @@ class Matched:
         lines = [
             (self.unmatched, f"{_named(len(self.unmatched))} that can't be found: {some(sorted(self.unmatched))}"),
             (self.ambiguous, f"{_named(len(self.ambiguous))} that may be one of several: {self._ambiguous()}"),
-            (self.elsewhere, f"{_named(len(self.elsewhere))} that lie in another folder: {self._elsewhere()}"),
+            (self.contradictory, f"{_named(len(self.contradictory))} {CONTRADICT}: {self._found(self.contradictory)}"),
+            (
+                self.elsewhere,
+                f"{_named(len(self.elsewhere))} that lie in another folder: {self._found(self.elsewhere)}",
+            ),
             (self.several_tables, f"{_recordings(self.several_tables)} of several tables: {some(self._several())}"),
             (self.repeated, f"{counted(self.repeated, 'event')} that several tables have, counted once"),
             (self.past_end, f"{late}, {len(self.beyond):,} of which begin after it: {_places(self.past_end)}"),
@@ -57,8 +63,8 @@ class Matched:
     def _ambiguous(self) -> str:
         return some([f"{name} ({some(found)})" for name, found in sorted(self.ambiguous.items())])
 
-    def _elsewhere(self) -> str:
-        return some([f"{name} as {found}" for name, found in sorted(self.elsewhere.items())])
+    def _found(self, recordings: Mapping[str, str]) -> str:
+        return some([f"{name} as {found}" for name, found in sorted(recordings.items())])
 
 
 @dataclass
@@ -69,6 +75,7 @@ class _Names:
     agreeing: dict[str, int] = field(default_factory=dict)  # folders, from the file on
     unmatched: dict[str, None] = field(default_factory=dict)
     ambiguous: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    contradictory: dict[str, str] = field(default_factory=dict)
 
 
 def match(annotations: Annotations, recordings: Mapping[str, float | None]) -> Matched:
@@ -123,7 +130,9 @@ class _Index:
         """Return the recordings that a name may mean, with the number of folders in which they agree with it."""
         parts = _parts(name)
         last = parts[-1] if parts else ""
-        candidates = self.by_name.get(last) or self.by_stem.get(last) or self.by_stem.get(_stem(last), [])
+        candidates = self.by_name.get(last) or self.by_stem.get(last, [])
+        if not candidates and _is_audio(last):
+            candidates = self.by_stem.get(_stem(last), [])
         agreeing = {candidate: _agreeing(parts, self.parts[candidate]) for candidate in candidates}
         if folders_must_agree:
             agreeing = {
@@ -157,9 +166,13 @@ def _drop_contradictions(names: _Names, index: _Index, own: set[str]) -> None:
         if n_folders and _contradict(tables):
             most = max(names.agreeing[name] for name in tables)
             wrong.update(name for name in tables if not most or names.agreeing[name] < most)
-        for name in wrong:
-            del names.recording[name]
-            names.unmatched[name] = None
+        for name in claiming:
+            if name in wrong:
+                del names.recording[name]
+                if wrong.issuperset(claiming):
+                    names.contradictory[name] = recording
+                else:
+                    names.unmatched[name] = None
 
 
 def _contradict(names: Iterable[str]) -> bool:
@@ -211,6 +224,7 @@ def _gathered(annotations: Annotations, names: _Names, recordings: Mapping[str, 
         events=events,
         unmatched={name: len(annotations.events[name]) for name in names.unmatched},
         ambiguous=names.ambiguous,
+        contradictory=names.contradictory,
         several_tables={name: number for name, number in sorted(tables.items()) if number > 1},
         elsewhere=elsewhere,
         unannotated=tuple(sorted(set(recordings) - set(events))),

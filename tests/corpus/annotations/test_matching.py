@@ -89,7 +89,12 @@ def test_the_recordings_of_a_site_that_is_not_there_lend_their_events_to_no_othe
     named = rows(tmp_path, "/x/south/a.wav", "/x/north/a.wav")
     assert found(named, "north/a.wav") == {"north/a.wav": ["1"]}
     assert match(named, {"north/a.wav": None}).unmatched == {"/x/south/a.wav": 1}
-    assert match(rows(tmp_path, "/x/east/a.wav", "/x/west/a.wav"), {"north/a.wav": None}).events == {}
+    matched = match(rows(tmp_path, "/x/east/a.wav", "/x/west/a.wav"), {"north/a.wav": None})
+    assert (matched.events, matched.unmatched) == ({}, {})
+    assert matched.contradictory == {"/x/east/a.wav": "north/a.wav", "/x/west/a.wav": "north/a.wav"}
+    assert matched.notes[0].startswith(
+        "the annotations name 2 recordings whose paths contradict each other, though only"
+    )
     assert found(tables(tmp_path, "south/a.txt", "north/a.txt"), "north/a.wav") == {"north/a.wav": ["1"]}
     assert found(tables(tmp_path, "south/a.txt", "north/a.txt"), "east/a.wav") == {}
     # without folders the recording does not say which it is
@@ -97,6 +102,10 @@ def test_the_recordings_of_a_site_that_is_not_there_lend_their_events_to_no_othe
     assert found(rows(tmp_path, "/2020/north/a.wav", "/2021/north/a.wav"), "north/a.wav") == {}
     assert found(rows(tmp_path, "/2020/north/a.wav", "north/a.wav"), "north/a.wav") == {"north/a.wav": ["0", "1"]}
     assert found(rows(tmp_path, "a.mp3", "a.wav", "a"), "a.wav") == {"a.wav": ["1", "2"]}
+
+
+def test_a_number_after_a_dot_is_no_suffix(tmp_path: Path) -> None:
+    assert found(tables(tmp_path, "site.1.txt", "site.2.txt"), "site.wav", "site.2.wav") == {"site.2.wav": ["1"]}
 
 
 def test_two_annotators_of_a_recording(tmp_path: Path) -> None:
