@@ -21,7 +21,18 @@ DURATION_COLUMNS = ("duration", "duration s", "delta time", "event duration", "l
 LABEL_COLUMNS = (
     *("manual id", "label", "labels", "annotation", "ebird code", "event label", "primary label", "species"),
     *("common name", "species name", "species code", "class", "class name", "class label", "category", "tag", "tags"),
-    *("tag 1", "sound type", "call type", "code", "taxon", "scientific name", "auto id", "top1match", "name"),
+    *(
+        "tag 1",
+        "sound type",
+        "call type",
+        "code",
+        "taxon",
+        "scientific name",
+        "auto id",
+        "top1match",
+        "name",
+        "species id",
+    ),
 )
 LOW_COLUMNS = (
     "low freq",

@@ -94,13 +94,24 @@ def own_recording(table: Path) -> str:
 
 
 def _tables_below(folder: Path) -> Iterator[Path]:
-    for here, folders, files in os.walk(folder):
+    """Yield what may be a table by its name, in order. Links to folders are followed, each folder once."""
+    seen: set[tuple[int, int]] = set()
+    for here, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        status = Path(here).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and name.lower() not in FOREIGN_FOLDERS
         )
         for name in sorted(files):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:  # noqa: PTH122
                 yield Path(here, name)
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"folder {printable(error.filename)} can't be read: {error.strerror}") from error
 
 
 def _read(file: Path, own_name: str, label_column: str | None, remarks: Remarks) -> _Content:

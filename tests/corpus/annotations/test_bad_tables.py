@@ -1,5 +1,6 @@
 """Tables that can't be right: one line that names the file and the row. And large ones: how long they take."""
 
+import os
 import time
 from pathlib import Path
 
@@ -93,6 +94,21 @@ def test_an_encoding_that_is_not_certain_is_no_guess(tmp_path: Path, text: str, 
     table.write_bytes(f"note\n{text}\n".encode(encoding))
     (tmp_path / "b.txt").touch()
     assert [skip.table for skip in read_annotations(tmp_path).skipped] == [table]
+
+
+def test_linked_folders_are_read_once_and_closed_ones_refused(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/x.txt").write_text("0\t1\twren\n")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/y.txt").write_text("0\t1\twren\n")
+    (tmp_path / "a/again").symlink_to(tmp_path / "a")
+    (tmp_path / "a/linked").symlink_to(tmp_path / "elsewhere")
+    assert list(read_annotations(tmp_path / "a").events) == ["b/x", "linked/y"]
+    if os.geteuid() != 0:
+        (tmp_path / "a/b").chmod(0)
+        with pytest.raises(InputError, match=r"folder .*/a/b can't be read: Permission denied$"):
+            read_annotations(tmp_path / "a")
+        (tmp_path / "a/b").chmod(0o700)
 
 
 def test_duplicate_rows_count_once(tmp_path: Path) -> None:
