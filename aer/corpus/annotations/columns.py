@@ -1,5 +1,6 @@
 """Which column of a table is which, by their names."""
 
+import functools
 import re
 from collections.abc import Sequence
 
@@ -51,6 +52,7 @@ HIGH_COLUMNS = (
 )
 
 
+@functools.lru_cache(4096)
 def plain_name(name: str) -> str:
     """Return a column's name without case, unit and kinds of blanks: `Begin Time (s)` and `begin_time` are the same."""
     folded = name.strip().strip("*").casefold()
