@@ -16,7 +16,7 @@ train: .venv/installed
 	$(BIN)/python train_resnest.py
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

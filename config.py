@@ -24,7 +24,8 @@ PANNS = {
         sample_rate=16_000,
         clip_duration_s=2.0,
         mel=MelSettings(window_samples=512, hop_samples=320, n_mels=32, fmin_hz=500, fmax_hz=8_000),
-        dropout=0.0,  # from scratch and within minutes; with the published 0.2 and 0.5 it takes many times as long
+        # from scratch and within minutes; with the published 0.2 and 0.5 it takes many times as long
+        dropout=0.0,
         embedding_dropout=0.0,
         n_folds=5,
         fold=0,
@@ -43,7 +44,8 @@ PANNS = {
     "birdcall": PannsSettings(
         corpus="datasets",
         run_dir="runs/panns",
-        pretrained_panns=None,  # the path of the published Cnn14_DecisionLevelAtt weights, once you have them
+        # the path of the published Cnn14_DecisionLevelAtt weights, once you have them
+        pretrained_panns=None,
         sample_rate=32_000,
         clip_duration_s=5.0,
         mel=MelSettings(window_samples=1024, hop_samples=320, n_mels=64, fmin_hz=50, fmax_hz=14_000),

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,16 +48,22 @@ class Run:
 
 
 def start(
-    model: str, workers: int, corpus: Path, folder: Path, epochs: int = 3, **arguments: Any
-) -> subprocess.Popen[bytes]:
+    model: str,
+    workers: int,
+    corpus: Path,
+    folder: Path,
+    epochs: int = 3,
+    begin: Callable[..., subprocess.Popen[Any]] = subprocess.Popen,
+    **arguments: Any,
+) -> subprocess.Popen[Any]:
     """The script of that model, as a user starts it in `folder`, with its output in `output.txt` there.
 
-    `arguments`: more for subprocess.Popen.
+    `arguments`: more for `begin`, which is subprocess.Popen or takes what that takes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     options = f"{SMALLEST} {ONLY_OF[model]} --corpus {corpus} --run-dir {RUN_DIR} --workers {workers} --epochs {epochs}"
     with (folder / "output.txt").open("ab") as output:
-        return subprocess.Popen(
+        return begin(
             [sys.executable, str(ROOT / f"train_{model}.py"), *options.split()],
             cwd=folder,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -72,7 +79,7 @@ def parts(folder: Path) -> list[Path]:
     return list((folder / RUN_DIR).glob("**/.*.part"))
 
 
-def kill(process: subprocess.Popen[bytes], with_workers: bool) -> None:
+def kill(process: subprocess.Popen[Any], with_workers: bool) -> None:
     """SIGKILL to the main process and, where asked, to its workers."""
     if with_workers:
         os.killpg(process.pid, signal.SIGKILL)
@@ -81,7 +88,7 @@ def kill(process: subprocess.Popen[bytes], with_workers: bool) -> None:
     process.wait(TIMEOUT_S)
 
 
-def wait_and_kill(process: subprocess.Popen[bytes], folder: Path, duration_s: float, draw: random.Random) -> list[Path]:
+def wait_and_kill(process: subprocess.Popen[Any], folder: Path, duration_s: float, draw: random.Random) -> list[Path]:
     """Kills a process at a drawn moment; returns the files that were half written then. Returns early if it ends."""
     delay_s, n_writes, with_workers = draw.uniform(0, duration_s), draw.randrange(16), draw.random() < 0.5
     while_writing, instant_s = draw.random() < 0.5, draw.uniform(0, 0.2)

@@ -34,22 +34,18 @@ def crossval(
         options: those of train_panns.py or train_resnest.py; `aer crossval panns --help` lists them
     """
     from aer.cli.config import read_settings
-    from aer.settings import AnySettings, PannsSettings, ResnestSettings
+    from aer.models.registry import MODELS
+    from aer.settings import AnySettings
 
     own = {option.replace("_", "-").partition("=")[0] for option in options}
     if "--fold" in own:
         raise InputError("crossval trains all folds: leave --fold out")
-    settings: AnySettings = (
-        read_settings(PannsSettings, model, CONFIG, options)
-        if model == "panns"
-        else read_settings(ResnestSettings, model, CONFIG, options)
-    )
+    kind = MODELS[model]
+    settings: AnySettings = read_settings(kind.settings, model, CONFIG, options)
     # that of the config module is a single run's
     if "--run-dir" not in own:
         settings = settings.model_copy(update={"run_dir": settings.run_dir.with_name(f"{settings.run_dir.name}-folds")})
 
-    from aer.models.panns import build_panns
-    from aer.models.resnest import build_resnest
     from aer.training.crossval import crossval as train_all_folds
 
-    train_all_folds(settings, build_panns if model == "panns" else build_resnest)
+    train_all_folds(settings, kind.build)

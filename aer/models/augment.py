@@ -15,7 +15,7 @@ from aer.settings import MixupSettings, SpecAugmentSettings, WaveformAugmentSett
 
 
 def stripe_mask(batch_size: int, length: int, stripes: int, max_width: int, device: torch.device) -> Tensor:
-    """-> (batch_size, length) bool, true inside one of a clip's `stripes`.
+    """Return a mask (batch_size, length), bool, true inside one of a clip's `stripes`.
 
     Each is 0 to `max_width` wide, both included (at most `length`), and lies wholly on the axis. Clips get stripes
     independent of each other.
@@ -31,7 +31,7 @@ def stripe_mask(batch_size: int, length: int, stripes: int, max_width: int, devi
 def spec_augment(logmel: Tensor, settings: SpecAugmentSettings, fill: float | None = None) -> Tensor:
     """Mask whole frames and whole frequency bins (Park et al. 2019, arXiv 1904.08779).
 
-    logmel (B, 1, T, M). Masked places take the value `fill`; none: the mean of the clip.
+    logmel (B, 1, T, M). Masked elements take the value `fill`; None: the mean of the clip.
     """
     batch_size, _, n_frames, n_mels = logmel.shape
     device = logmel.device
@@ -55,12 +55,15 @@ def warp_frames(logmel: Tensor, point: Tensor, shift: Tensor) -> Tensor:
     logmel (B, 1, T, M); point and shift (B,), with point and point + shift strictly between 0 and T - 1.
     """
     last = logmel.shape[2] - 1
-    to = torch.arange(last + 1, device=logmel.device, dtype=torch.float32)[None, :]
+    target = torch.arange(last + 1, device=logmel.device, dtype=torch.float32)[None, :]
     old = point[:, None].float()
     new = old + shift[:, None]
-    source = torch.where(to <= new, to * old / new, old + (to - new) * (last - old) / (last - new)).clamp(0, last)
+    before, after = target * old / new, old + (target - new) * (last - old) / (last - new)
+    # (B, T): from where, between two frames, each frame of the result comes
+    source = torch.where(target <= new, before, after).clamp(0, last)
     lower = source.floor().long().clamp(max=last - 1)
-    weight = (source - lower)[:, None, :, None].to(logmel.dtype)  # (B, T) -> (B, 1, T, 1)
+    # (B, T) -> (B, 1, T, 1)
+    weight = (source - lower)[:, None, :, None].to(logmel.dtype)
 
     def frames_at(index: Tensor) -> Tensor:
         return logmel.gather(2, index[:, None, :, None].expand_as(logmel))
@@ -74,7 +77,8 @@ def time_warp(logmel: Tensor, max_frames: int) -> Tensor:
     logmel (B, 1, T, M). Clips too short for the shift move by less; under 5 frames nothing moves.
     """
     batch_size, _, n_frames, _ = logmel.shape
-    largest = min(max_frames, (n_frames - 3) // 2)  # leaves a frame inside on either side of point and shift
+    # leaves a frame inside on either side of point and shift
+    largest = min(max_frames, (n_frames - 3) // 2)
     if largest <= 0:
         return logmel
     device = logmel.device
@@ -84,19 +88,19 @@ def time_warp(logmel: Tensor, max_frames: int) -> Tensor:
 
 
 def apply_gain(waveform: Tensor, gain_db: Tensor) -> Tensor:
-    """waveform (B, samples), gain_db (B,): amplitude times 10^(gain_db / 20)."""
+    """Return waveform (B, S) with its amplitude times 10^(gain_db / 20), gain_db (B,)."""
     return waveform * torch.pow(10.0, gain_db / 20)[:, None].to(waveform.dtype)
 
 
 def add_white_noise(waveform: Tensor, snr_db: Tensor) -> Tensor:
-    """waveform (B, samples), snr_db (B,): plus Gaussian noise of that signal-to-noise ratio. Silence stays silent."""
+    """Return waveform (B, S) plus Gaussian noise of that signal-to-noise ratio, snr_db (B,). Silence stays silent."""
     signal_power = waveform.square().mean(dim=1)
     noise_rms = torch.sqrt(signal_power * torch.pow(10.0, -snr_db / 10))
     return waveform + torch.randn_like(waveform) * noise_rms[:, None].to(waveform.dtype)
 
 
 def draw_mixup(batch_size: int, alpha: float, device: torch.device | str) -> tuple[Tensor, Tensor]:
-    """-> weight (batch_size,) from Beta(alpha, alpha), partner (batch_size,): a permutation of the batch.
+    """Return weight (batch_size,) from Beta(alpha, alpha) and partner (batch_size,), a permutation of the batch.
 
     Drawn on the CPU, then moved: there is no gamma sampler on every device, and a few numbers cost nothing.
     """
@@ -105,7 +109,10 @@ def draw_mixup(batch_size: int, alpha: float, device: torch.device | str) -> tup
 
 
 def mixup(x: Tensor, weight: Tensor, partner: Tensor) -> Tensor:
-    """weight * x + (1 - weight) * x[partner], for x (B, ...) and weight, partner (B,) (arXiv 1710.09412)."""
+    """Return weight * x + (1 - weight) * x[partner], for x (B, ...) and weight, partner (B,).
+
+    Zhang et al. 2018, arXiv 1710.09412.
+    """
     weight = weight.to(x.dtype).reshape(-1, *[1] * (x.dim() - 1))
     return weight * x + (1 - weight) * x[partner]
 
@@ -125,7 +132,7 @@ class SpecAugment(nn.Module):
 
 
 class WaveformAugment(nn.Module):
-    """`apply_gain`, then `add_white_noise`: (B, samples) -> the same shape."""
+    """`apply_gain`, then `add_white_noise`: (B, S) -> the same shape."""
 
     def __init__(self, settings: WaveformAugmentSettings) -> None:
         super().__init__()
@@ -143,14 +150,14 @@ class WaveformAugment(nn.Module):
 
 
 class Mixup(nn.Module):
-    """`mixup` at one place of a model, if that is the place that the settings name.
+    """`mixup` of one representation, waveform or spectrogram, if that is the one that the settings name.
 
     The training loop draws weight and partner, since it mixes the targets with them too.
     """
 
-    def __init__(self, place: Literal["waveform", "spectrogram"], settings: MixupSettings) -> None:
+    def __init__(self, representation: Literal["waveform", "spectrogram"], settings: MixupSettings) -> None:
         super().__init__()
-        self.active = settings.on == place
+        self.active = settings.on == representation
 
     def forward(self, x: Tensor, weight: Tensor | None, partner: Tensor | None) -> Tensor:
         if not (self.active and self.training) or weight is None or partner is None:
@@ -159,5 +166,5 @@ class Mixup(nn.Module):
 
 
 def _uniform(waveform: Tensor, low: float, high: float) -> Tensor:
-    """One number per clip, (B,), on the waveform's device."""
+    """Return one number per clip, (B,), from low to high, on the waveform's device."""
     return torch.empty(waveform.shape[0], device=waveform.device).uniform_(low, high)

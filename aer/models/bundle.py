@@ -1,9 +1,9 @@
 """A trained model in one file, `best.aer`: weights, settings, classes, thresholds, metrics. It needs nothing else.
 
 The file is a safetensors file, which holds plain numbers and can run no code. Its metadata has one entry, `aer`: JSON
-that `_About` describes. That begins with the SHA-256 of the file itself, taken with zeros in place of these 64 digits,
-so that a single changed bit is found wherever it is. Nothing in the file depends on the time or on where the run was:
-the same run gives the same bytes.
+that `_Metadata` describes. That begins with the SHA-256 of the file itself, taken with zeros in place of these 64
+digits, so that a single changed bit is found wherever it is. Nothing in the file depends on the time or on where the
+run was: the same run gives the same bytes.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -24,46 +24,50 @@ from torch import Tensor, nn
 from aer import __version__
 from aer.errors import AerError, InputError
 from aer.models import thresholds
-from aer.models.panns import EMBEDDING_SIZE
-from aer.models.registry import KINDS, build_untrained
-from aer.models.resnest import HIDDEN_SIZE
+from aer.models.registry import MODELS, Kind, build_untrained
 from aer.models.weights import check_entries
-from aer.settings import AnySettings, PannsSettings
+from aer.settings import AnySettings
 from aer.utils.files import write_whole
 from aer.utils.versions import versions
 
-FORMAT = 1  # raised when a reader of today's files could no longer read tomorrow's
-NAME = "best.aer"  # in a run's folder
+# to be increased when a reader of today's files could no longer read tomorrow's
+FORMAT = 1
+# in a run's folder
+NAME = "best.aer"
 
-# Settings of the place and the machine, which are not the model's: left out, and where one must be, these stand for it
-_PLACES = {"corpus": ".", "run_dir": ".", "workers": 0}
-_LEFT_OUT = (*_PLACES, "csv", "initial_weights", "pretrained_panns", "fresh", "device")
+# settings of a computer, not of the model: left out; where one is required, a reader takes the value given here
+_LOCAL_REQUIRED = {"corpus": ".", "run_dir": ".", "workers": 0}
+_LOCAL = (*_LOCAL_REQUIRED, "csv", "initial_weights", "pretrained_panns", "fresh", "device")
 
 _NO_DIGEST = "0" * 64
-_LENGTH_BYTES = 8  # at the file's start: how long the JSON is that follows
+# at the file's start: the length of the JSON that follows
+_LENGTH_BYTES = 8
 _BEFORE_DIGEST = b'{"__metadata__":{"aer":"{\\"sha256\\":\\"'
 _DIGEST_AT = _LENGTH_BYTES + len(_BEFORE_DIGEST)
 _BLOCK_BYTES = 1 << 20
 _REMEDY = "copy it again, or make it anew: the command that trained the run does"
 
 
-class _About(BaseModel):
-    """What the JSON holds. `classes` and `thresholds` are checked by hand: names may have bytes that are no UTF-8."""
+class _Metadata(BaseModel):
+    """The JSON. `classes` and `thresholds` are checked by hand: names may have bytes that are no UTF-8."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     sha256: str
     format: int
-    kind: Literal["panns", "resnest"]
+    kind: Kind
     settings: dict[str, Any]
     classes: list[Any] = Field(min_length=1)
-    thresholds: dict[str, Any]  # "window", "frame": a dict per class (`thresholds.to_dict`), or None
-    metrics: dict[str, float | None]  # of the best epoch; None: not a number
+    # "window" and "frame": a dict per class (`thresholds.to_dict`), or None
+    thresholds: dict[str, Any]
+    # of the best epoch; None: not a number
+    metrics: dict[str, float | None]
     background: str | None
     epoch: int
     versions: dict[str, str]
     created_by: str
-    weights_sha256: str  # of the tensors alone, see `weights_digest`
+    # of the tensors alone, see `weights_digest`
+    weights_sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,41 +75,45 @@ class Bundle:
     """A model and what is known of it."""
 
     path: Path
-    kind: Literal["panns", "resnest"]
-    settings: AnySettings  # `corpus`, `run_dir` and the like are of no meaning
+    kind: Kind
+    # `corpus`, `run_dir` and the like have no meaning
+    settings: AnySettings
     classes: tuple[str, ...]
-    thresholds: dict[
-        str, Any
-    ]  # "window" and "frame": a dict per class, for `thresholds.from_dict`; "frame" may be None
-    metrics: dict[str, float]  # of the best epoch, over the validation recordings
-    background: str | None  # the label of recordings in which nothing is to be found
+    # "window" and "frame": a dict per class, for `thresholds.from_dict`; "frame" may be None
+    thresholds: dict[str, Any]
+    # of the best epoch, over the validation recordings
+    metrics: dict[str, float]
+    # the label of recordings in which nothing is to be found
+    background: str | None
     epoch: int
     versions: dict[str, str]
     created_by: str
-    digest: str  # SHA-256 of the file, hexadecimal
-    weights: dict[str, Tensor] = dataclasses.field(repr=False)  # mapped from the file
+    # SHA-256 of the file, hexadecimal
+    digest: str
+    # mapped from the file
+    weights: dict[str, Tensor] = dataclasses.field(repr=False)
 
     def build_model(self) -> nn.Module:
-        """The model on the CPU in eval mode, with its own copy of the weights. InputError where they don't fit."""
+        """Build the model on the CPU, in eval mode, with its own copy of the weights."""
         model = build_untrained(self.settings, len(self.classes))
         check_entries(self.path, self.weights, model.state_dict(), _REMEDY)
         model.load_state_dict(self.weights, strict=True)
         return model.eval()
 
 
-def about(
+def build_metadata(
     settings: AnySettings,
     classes: Sequence[str],
     epoch: int,
     metrics: Mapping[str, float],
     weights: Mapping[str, Tensor],
 ) -> dict[str, Any]:
-    """What a bundle says of these weights, without thresholds. `metrics`: of the epoch that they are from."""
+    """Return what a bundle says of these weights, all but thresholds. `metrics`: of the epoch that they are from."""
     dumped = settings.model_dump(mode="json")
     return {
         "format": FORMAT,
         "kind": settings.model,
-        "settings": {name: value for name, value in dumped.items() if name not in _LEFT_OUT},
+        "settings": {name: value for name, value in dumped.items() if name not in _LOCAL},
         "classes": list(classes),
         "metrics": {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()},
         "background": settings.background_class,
@@ -117,7 +125,7 @@ def about(
 
 
 def weights_digest(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 of tensors with their names, types and shapes."""
+    """Return the SHA-256, hexadecimal, of tensors with their names, types and shapes."""
     digest = hashlib.sha256()
     for name, tensor in sorted(weights.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -126,37 +134,38 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def write(
-    path: Path, told: Mapping[str, Any], found: Mapping[str, Any], weights: Mapping[str, Tensor], advice: str
+    path: Path, metadata: Mapping[str, Any], fitted: Mapping[str, Any], weights: Mapping[str, Tensor], advice: str
 ) -> None:
-    """Writes a bundle, whole or not at all: what `about` gave, thresholds {"window": [...], "frame": ...}, weights.
+    """Write a bundle, whole or not at all: metadata of `build_metadata`, thresholds {"window": [...], "frame": ...}.
 
-    Raises AerError, which ends with `advice`, where the file can't be written.
+    Raise AerError, which ends with `advice`, if the file can't be written.
     """
-    text = json.dumps({"sha256": _NO_DIGEST, **told, "thresholds": dict(found)}, allow_nan=False, separators=(",", ":"))
+    content = {"sha256": _NO_DIGEST, **metadata, "thresholds": dict(fitted)}
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    content = memoryview(safetensors.torch.save(tensors, {"aer": text}))
-    if content[_LENGTH_BYTES:_DIGEST_AT] != _BEFORE_DIGEST:
+    file_bytes = memoryview(safetensors.torch.save(tensors, {"aer": text}))
+    if file_bytes[_LENGTH_BYTES:_DIGEST_AT] != _BEFORE_DIGEST:
         raise RuntimeError("this version of safetensors writes its metadata in another place")
-    digest = hashlib.sha256(content).hexdigest().encode()
-    parts = (content[:_DIGEST_AT], digest, content[_DIGEST_AT + len(digest) :])
-    write_whole(path, lambda file: file.writelines(parts), advice)
+    digest = hashlib.sha256(file_bytes).hexdigest().encode()
+    pieces = (file_bytes[:_DIGEST_AT], digest, file_bytes[_DIGEST_AT + len(digest) :])
+    write_whole(path, lambda file: file.writelines(pieces), advice)
 
 
-def is_of(path: Path, told: Mapping[str, Any]) -> bool:
-    """True if the file is a whole bundle that says of its model what `about` gave."""
+def has_metadata(path: Path, metadata: Mapping[str, Any]) -> bool:
+    """Return whether the file is a whole bundle with what `build_metadata` returned."""
     try:
         _check(path)
         with _reading(path), safetensors.safe_open(path, framework="pt") as file:
             written = json.loads(file.metadata()["aer"])
     except InputError:
         return False
-    return isinstance(written, dict) and {**written, **json.loads(json.dumps(told))} == written
+    return isinstance(written, dict) and {**written, **json.loads(json.dumps(metadata))} == written
 
 
 def load(path: Path) -> Bundle:
-    """Reads a bundle. Its weights are mapped from the file, not copied.
+    """Read a bundle. Its weights are mapped from the file, not copied.
 
-    Raises InputError, in one line that begins with the path, for a file that is missing, damaged (in a single bit), no
+    Raise InputError, in one line that begins with the path, for a file that is missing, damaged (in a single bit), no
     bundle, of a newer format, or whose weights do not fit its settings.
     """
     digest = _check(path)
@@ -164,31 +173,31 @@ def load(path: Path) -> Bundle:
         with safetensors.safe_open(path, framework="pt") as file:
             text = file.metadata()["aer"]
         weights = safetensors.torch.load_file(path)
-    told = _parse(path, text)
-    kind, n_classes = told.kind, len(told.classes)
-    settings = _settings(path, kind, told.settings)
-    _check_sizes(path, settings, n_classes, weights)
-    bundle = Bundle(
+    metadata = _parse(path, text)
+    settings = _parse_settings(path, metadata.kind, metadata.settings)
+    n_classes = len(metadata.classes)
+    # before a model of any size is built
+    _check_shapes(path, MODELS[metadata.kind].shapes(settings, n_classes), weights)
+    check_entries(path, weights, build_untrained(settings, n_classes).state_dict(), _REMEDY)
+    return Bundle(
         path=path,
-        kind=kind,
+        kind=metadata.kind,
         settings=settings,
-        classes=tuple(told.classes),
-        thresholds=told.thresholds,
-        metrics={name: math.nan if value is None else value for name, value in told.metrics.items()},
-        background=told.background,
-        epoch=told.epoch,
-        versions=told.versions,
-        created_by=told.created_by,
+        classes=tuple(metadata.classes),
+        thresholds=metadata.thresholds,
+        metrics={name: math.nan if value is None else value for name, value in metadata.metrics.items()},
+        background=metadata.background,
+        epoch=metadata.epoch,
+        versions=metadata.versions,
+        created_by=metadata.created_by,
         digest=digest,
         weights=weights,
     )
-    check_entries(path, weights, build_untrained(settings, n_classes).state_dict(), _REMEDY)
-    return bundle
 
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """What safetensors raises, as InputError."""
+    """Raise InputError for what safetensors raises."""
     try:
         yield
     except (safetensors.SafetensorError, OSError, RecursionError, ValueError, LookupError) as error:
@@ -196,7 +205,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _check(path: Path) -> str:
-    """Compares a file with its checksum, reading it once; returns the SHA-256 of the file as it is, hexadecimal."""
+    """Return the SHA-256 of the file as it is, hexadecimal; raise InputError if its checksum differs. Reads it once."""
     whole, zeroed = hashlib.sha256(), hashlib.sha256()
     try:
         if not path.is_file():
@@ -217,8 +226,8 @@ def _check(path: Path) -> str:
     return whole.hexdigest()
 
 
-def _parse(path: Path, text: str) -> _About:
-    """The JSON as what it should be. A checksum is no signature: whoever made the file may have written anything."""
+def _parse(path: Path, text: str) -> _Metadata:
+    """Return the JSON, checked: a checksum is no signature, and whoever made the file may have written anything."""
     try:
         raw = json.loads(text)
         number = raw.get("format") if isinstance(raw, dict) else None
@@ -227,70 +236,57 @@ def _parse(path: Path, text: str) -> _About:
                 f"{path}: of format {str(number)[:20]}, written by a newer aer; this one ({__version__}) reads "
                 f"{FORMAT}: update aer"
             )
-        told = _About.model_validate(raw)
+        metadata = _Metadata.model_validate(raw)
     except ValidationError as error:
         raise InputError(f"{path}: no bundle of aer: {_first(error)}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: no bundle of aer: its JSON can't be read") from error
-    if told.format != FORMAT:
-        raise InputError(f"{path}: no bundle of aer: there is no format {told.format}")
-    names = told.classes
+    if metadata.format != FORMAT:
+        raise InputError(f"{path}: no bundle of aer: there is no format {metadata.format}")
+    names = metadata.classes
     if not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
         raise InputError(f"{path}: no bundle of aer: its classes are not names, each once")
-    _check_thresholds(path, told)
-    return told
+    _check_thresholds(path, metadata)
+    return metadata
 
 
-def _check_thresholds(path: Path, told: _About) -> None:
-    """A readable entry for every class, by window and (or None) by frame."""
-    lists = told.thresholds
+def _check_thresholds(path: Path, metadata: _Metadata) -> None:
+    """Raise InputError unless there is a readable entry for every class, by window and (or None) by frame."""
+    by_unit = metadata.thresholds
     try:
-        if lists.keys() != {"window", "frame"} or lists["window"] is None:
+        if by_unit.keys() != {"window", "frame"} or by_unit["window"] is None:
             raise ValueError("not by window and frame")
-        for entries in lists.values():
-            if entries is not None and len([thresholds.from_dict(entry) for entry in entries]) != len(told.classes):
+        for entries in by_unit.values():
+            if entries is not None and len([thresholds.from_dict(entry) for entry in entries]) != len(metadata.classes):
                 raise ValueError("not one for each class")
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AerError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: no bundle of aer: its thresholds can't be used ({reason})") from error
 
 
-def _settings(path: Path, kind: str, dumped: Mapping[str, Any]) -> AnySettings:
-    own = {name: value for name, value in dumped.items() if name not in _LEFT_OUT}
+def _parse_settings(path: Path, kind: Kind, dumped: Mapping[str, Any]) -> AnySettings:
+    """Return the settings of the model; raise InputError if they are not valid."""
+    own = {name: value for name, value in dumped.items() if name not in _LOCAL}
     try:
-        return KINDS[kind].model_validate({**own, **_PLACES})
+        return MODELS[kind].settings.model_validate({**own, **_LOCAL_REQUIRED})
     except ValidationError as error:
         newer = any(detail["type"] == "extra_forbidden" for detail in error.errors())
         hint = "; it may be from a newer aer: update aer" if newer else ""
         raise InputError(f"{path}: its settings can't be used: {_first(error)}{hint}") from error
-    except (ArithmeticError, ValueError) as error:  # numbers beyond what can be multiplied
+    except (ArithmeticError, ValueError) as error:
+        # numbers beyond what can be multiplied
         raise InputError(f"{path}: its settings can't be used: {' '.join(str(error).split())[:200]}") from error
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, with where it is."""
+    """Return the first thing that is wrong, with where it is."""
     detail = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in detail["loc"])
+    where = ".".join(str(name) for name in detail["loc"])
     return f"{f'{where}: ' if where else ''}{detail['msg'].removeprefix('Value error, ')}"[:200]
 
 
-def _check_sizes(path: Path, settings: AnySettings, n_classes: int, weights: Mapping[str, Tensor]) -> None:
-    """InputError where settings and weights speak of other sizes: before a model of any size is made."""
-    mel = settings.mel
-    bins = mel.window_samples // 2 + 1
-    wanted: dict[str, tuple[int, ...]]
-    if isinstance(settings, PannsSettings):
-        wanted = {
-            "spectrogram_extractor.stft.conv_real.weight": (bins, 1, mel.window_samples),
-            "logmel_extractor.melW": (bins, mel.n_mels),
-            "att_block.cla.weight": (n_classes, EMBEDDING_SIZE, 1),
-        }
-    else:
-        wanted = {
-            "frontend.window": (mel.window_samples,),
-            "frontend.filter_bank": (bins, mel.n_mels),
-            "head.6.weight": (n_classes, HIDDEN_SIZE),
-        }
+def _check_shapes(path: Path, wanted: Mapping[str, tuple[int, ...]], weights: Mapping[str, Tensor]) -> None:
+    """Raise InputError if weights lack one of these entries or have it in another shape."""
     for name, shape in wanted.items():
         found = tuple(weights[name].shape) if name in weights else None
         if found != shape:

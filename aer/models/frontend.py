@@ -11,9 +11,14 @@ from torch import Tensor, nn
 
 from aer.settings import MelSettings
 
-SMALLEST_POWER = 1e-10  # of a mel bin; keeps the logarithm finite: -100 dB
-IMAGE_RANGE_DB = 80.0  # what lies further below a clip's peak is cut off
-TOP_LEVEL = 255  # of an image in 8 bits
+# of a mel bin; keeps the logarithm finite: -100 dB
+SMALLEST_POWER = 1e-10
+# what lies further below a clip's peak is clipped
+IMAGE_RANGE_DB = 80.0
+# of an image in 8 bits
+TOP_LEVEL = 255
+# keep divisions finite for a clip without any contrast
+SMALLEST_DEVIATION_DB, SMALLEST_CONTRAST = 1e-6, 1e-2
 
 # Slaney's mel scale (Auditory Toolbox, 1998): linear up to 1 kHz, then 27 steps for a factor of 6.4
 LINEAR_HZ_PER_MEL = 200.0 / 3
@@ -23,8 +28,9 @@ LOG_STEP = float(np.log(6.4)) / 27
 
 
 def build_spectrogram(mel: MelSettings) -> nn.Module:
-    """torchlibrosa's power spectrogram: (B, S) -> (B, 1, T, window_samples // 2 + 1)."""
-    from torchlibrosa.stft import Spectrogram  # here, since it imports librosa: seconds that --help need not wait
+    """Build torchlibrosa's power spectrogram: (B, S) -> (B, 1, T, window_samples // 2 + 1)."""
+    # here, since it imports librosa: seconds that --help need not wait
+    from torchlibrosa.stft import Spectrogram
 
     module: nn.Module = Spectrogram(
         n_fft=mel.window_samples,
@@ -39,7 +45,7 @@ def build_spectrogram(mel: MelSettings) -> nn.Module:
 
 
 def build_logmel(mel: MelSettings, sample_rate: int) -> nn.Module:
-    """torchlibrosa's mel filter bank in dB: (B, 1, T, window_samples // 2 + 1) -> (B, 1, T, M)."""
+    """Build torchlibrosa's mel filter bank in dB re 1: (B, 1, T, window_samples // 2 + 1) -> (B, 1, T, M)."""
     from torchlibrosa.stft import LogmelFilterBank
 
     module: nn.Module = LogmelFilterBank(
@@ -50,26 +56,30 @@ def build_logmel(mel: MelSettings, sample_rate: int) -> nn.Module:
         fmax=mel.fmax_hz,
         ref=1.0,
         amin=SMALLEST_POWER,
-        top_db=None,  # torchlibrosa would take it from the peak of the whole batch: scores would depend on neighbours
+        # torchlibrosa would take it from the peak of the whole batch: scores would depend on neighbours
+        top_db=None,
         freeze_parameters=True,
     )
     return module
 
 
 def hz_to_mel(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Slaney's mel scale."""
+    """Return frequencies (Hz, any shape) on Slaney's mel scale."""
     logarithmic = BREAK_MEL + np.log(np.maximum(frequency_hz, BREAK_HZ) / BREAK_HZ) / LOG_STEP
     return np.where(frequency_hz < BREAK_HZ, frequency_hz / LINEAR_HZ_PER_MEL, logarithmic)
 
 
 def mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The inverse of `hz_to_mel`."""
+    """Return the inverse of `hz_to_mel`."""
     logarithmic = BREAK_HZ * np.exp(LOG_STEP * (np.maximum(mel, BREAK_MEL) - BREAK_MEL))
     return np.where(mel < BREAK_MEL, mel * LINEAR_HZ_PER_MEL, logarithmic)
 
 
 def mel_filter_bank(mel: MelSettings, sample_rate: int) -> Tensor:
-    """Triangles of equal area, evenly spaced in mel: (window_samples // 2 + 1, n_mels), float32, in 1/Hz."""
+    """Return triangles of equal area, evenly spaced in mel: (window_samples // 2 + 1, n_mels), float32, in 1/Hz.
+
+    As `librosa.filters.mel` with norm="slaney" and htk=False.
+    """
     ends = hz_to_mel(np.array([mel.fmin_hz, mel.fmax_hz]))
     edges_hz = mel_to_hz(np.linspace(ends[0], ends[1], mel.n_mels + 2))
     bins_hz = np.fft.rfftfreq(mel.window_samples, 1 / sample_rate)
@@ -79,16 +89,16 @@ def mel_filter_bank(mel: MelSettings, sample_rate: int) -> Tensor:
 
 
 def power_to_db(power: Tensor) -> Tensor:
-    """power (B, ...) -> dB re 1, not more than `IMAGE_RANGE_DB` below the peak of its own clip."""
+    """Return power (B, ...) in dB re 1, not more than `IMAGE_RANGE_DB` below the peak of its own clip."""
     level_db = 10 * torch.log10(power.clamp(min=SMALLEST_POWER))
     return torch.maximum(level_db, level_db.flatten(1).amax(1).view(-1, *[1] * (power.dim() - 1)) - IMAGE_RANGE_DB)
 
 
 class MelImage(nn.Module):
-    """(B, S) waveform -> (B, 3, image_height, T * image_height // M) image in [0, 1], low notes on top.
+    """(B, S) -> image (B, 3, image_height, T * image_height // M) in [0, 1], low frequencies on top.
 
     `augment` maps dB frames (B, 1, T, M) to the same shape. A clip without any contrast (silence) is all 0. The image
-    has 256 levels: the recipe that the numbers come from kept it in 8 bits.
+    has 256 levels, since the Birdcall recipe kept it in 8 bits.
     """
 
     filter_bank: Tensor
@@ -107,7 +117,7 @@ class MelImage(nn.Module):
             return self.image(self.augment(self.frames(waveform.float())))
 
     def frames(self, waveform: Tensor) -> Tensor:
-        """(B, S) -> dB frames (B, 1, T, M), as librosa's defaults give them."""
+        """Return dB frames (B, 1, T, M) of a waveform (B, S), as librosa's defaults give them."""
         spectrum = torch.stft(
             waveform,
             n_fft=len(self.window),
@@ -121,13 +131,14 @@ class MelImage(nn.Module):
         return power_to_db(power.transpose(1, 2) @ self.filter_bank)[:, None]
 
     def image(self, frames: Tensor) -> Tensor:
-        """dB frames (B, 1, T, M) -> (B, 3, H, W): each clip standardised, stretched to [0, 1], resized."""
+        """Return images (B, 3, H, W) of dB frames (B, 1, T, M): each clip standardised, scaled to [0, 1], resized."""
         n_frames, n_mels = frames.shape[2:]
         variance, mean = torch.var_mean(frames, dim=(1, 2, 3), correction=0, keepdim=True)
-        x = ((frames - mean) / (variance.sqrt() + 1e-6)).transpose(2, 3)  # (B, 1, M, T)
+        # (B, 1, M, T)
+        x = ((frames - mean) / (variance.sqrt() + SMALLEST_DEVIATION_DB)).transpose(2, 3)
         low, high = x.amin(dim=(1, 2, 3), keepdim=True), x.amax(dim=(1, 2, 3), keepdim=True)
-        # Standardised, any clip with contrast spans at least 2, one without exactly 0: so only silence is clamped
-        x = (x - low) / (high - low).clamp(min=1e-2)
+        # standardised, any clip with contrast spans at least 2, one without exactly 0: so only silence is clamped
+        x = (x - low) / (high - low).clamp(min=SMALLEST_CONTRAST)
         x = (x * TOP_LEVEL).floor() / TOP_LEVEL
         size = (self.image_height, max(1, n_frames * self.image_height // n_mels))
         image = F.interpolate(x, size=size, mode="bilinear", align_corners=False)

@@ -1,18 +1,79 @@
-"""The kinds of models: the settings and the builder of each."""
+"""The kinds of models in one table: the settings and the builder of each, and what a reader of bundles must know.
 
-import torch
-from torch import nn
+A new model takes a settings class in `aer.settings`, a module beside this one and an entry in `MODELS`, a recipe in
+`config.py`, and a training script. Nothing here imports torch before a model is built, so that `--help` is quick.
+"""
 
-from aer.models.panns import build_panns
-from aer.models.resnest import build_resnest
-from aer.settings import AnySettings, PannsSettings, ResnestSettings
+from __future__ import annotations
 
-KINDS: dict[str, type[PannsSettings] | type[ResnestSettings]] = {"panns": PannsSettings, "resnest": ResnestSettings}
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from aer.settings import AnySettings, PannsSettings, ResnestSettings, Settings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Kind = Literal["panns", "resnest"]
+OneKind = TypeVar("OneKind", bound=Settings)
+Shapes = dict[str, tuple[int, ...]]
+# from settings of the model's own class and the number of classes
+BuildModel = Callable[[Any, int], "nn.Module"]
+
+
+@dataclass(frozen=True)
+class ModelKind(Generic[OneKind]):
+    """What the rest of aer needs to know of a kind of model."""
+
+    # for the console
+    title: str
+    settings: type[OneKind]
+    build: BuildModel
+    # settings with which `build` neither reads nor downloads weights
+    from_scratch: Mapping[str, Any]
+    # settings, number of classes -> shapes of the entries that depend on them, to be checked before a model is built
+    shapes: Callable[[Any, int], Shapes]
+
+
+def _build_panns(settings: PannsSettings, n_classes: int) -> nn.Module:
+    from aer.models.panns import build_panns
+
+    return build_panns(settings, n_classes)
+
+
+def _panns_shapes(settings: PannsSettings, n_classes: int) -> Shapes:
+    from aer.models.panns import shapes
+
+    return shapes(settings, n_classes)
+
+
+def _build_resnest(settings: ResnestSettings, n_classes: int) -> nn.Module:
+    from aer.models.resnest import build_resnest
+
+    return build_resnest(settings, n_classes)
+
+
+def _resnest_shapes(settings: ResnestSettings, n_classes: int) -> Shapes:
+    from aer.models.resnest import shapes
+
+    return shapes(settings, n_classes)
+
+
+PANNS = ModelKind("PANNs Cnn14", PannsSettings, _build_panns, {"pretrained_panns": None}, _panns_shapes)
+RESNEST = ModelKind("ResNeSt", ResnestSettings, _build_resnest, {"pretrained": False}, _resnest_shapes)
+
+MODELS: dict[Kind, ModelKind[PannsSettings] | ModelKind[ResnestSettings]] = {"panns": PANNS, "resnest": RESNEST}
+
+
+def without_pretrained(settings: AnySettings) -> AnySettings:
+    """Return the settings with which a model is built from scratch: nothing is read or downloaded."""
+    return settings.model_copy(update=MODELS[settings.model].from_scratch)
 
 
 def build_untrained(settings: AnySettings, n_classes: int) -> nn.Module:
-    """A model of that kind with first weights; nothing is read or downloaded for them, and no draw is taken."""
+    """Build a model with its first weights, from scratch; the caller's random numbers do not shift."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
-        if isinstance(settings, PannsSettings):
-            return build_panns(settings.model_copy(update={"pretrained_panns": None}), n_classes)
-        return build_resnest(settings.model_copy(update={"pretrained": False}), n_classes)
+        return MODELS[settings.model].build(without_pretrained(settings), n_classes)

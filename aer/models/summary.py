@@ -9,20 +9,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from aer.models import thresholds
 from aer.models.bundle import Bundle, load
+from aer.models.registry import MODELS
 from aer.settings import ResnestSettings
 from aer.utils.text import printable
 
-NAMES = {"panns": "PANNs Cnn14", "resnest": "ResNeSt"}
-METRICS = {  # as `metrics` of a bundle names them
-    "valid_f1": "macro F1",
-    "valid_map": "mAP",
-    "valid_loss": "loss",
-}
+# names of a bundle's metrics, for the console
+METRICS = {"valid_f1": "macro F1", "valid_map": "mAP", "valid_loss": "loss"}
 OF_ALL_FOLDS = {"crossval_f1": "macro F1", "crossval_map": "mAP"}
 
 
 def summary(path: Path) -> str:
-    """Kind, classes, front end, size, cost, metrics and thresholds of a bundle; InputError where it is none."""
+    """Describe a bundle: kind, classes, front end, size, cost, metrics, thresholds; raise InputError if it is none."""
     bundle = load(path)
     model = bundle.build_model()
     settings, mel = bundle.settings, bundle.settings.mel
@@ -32,7 +29,7 @@ def summary(path: Path) -> str:
     image = f", as an image {settings.image_height} high" if isinstance(settings, ResnestSettings) else ""
     background = f"; in recordings of {printable(bundle.background)} there is none" if bundle.background else ""
     rows = {
-        "model": f"{NAMES[bundle.kind]}{backbone}, epoch {bundle.epoch}, by {printable(bundle.created_by)}",
+        "model": f"{MODELS[bundle.kind].title}{backbone}, epoch {bundle.epoch}, by {printable(bundle.created_by)}",
         "classes": f"{len(bundle.classes)}{background}",
         "window": f"{settings.clip_duration_s:g} s at {settings.sample_rate} Hz, mono",
         "front end": f"STFT of {mel.window_samples} samples every {mel.hop_samples} "
@@ -51,7 +48,7 @@ def summary(path: Path) -> str:
 
 
 def flops(model: torch.nn.Module, n_samples: int) -> int:
-    """Floating-point operations of a pass over one window, as torch counts them."""
+    """Return the floating-point operations of a pass over one window of `n_samples`, as torch counts them."""
     device = next(model.parameters()).device
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, n_samples, device=device))
@@ -59,31 +56,33 @@ def flops(model: torch.nn.Module, n_samples: int) -> int:
 
 
 def _count(number: float) -> str:
-    """1234567 -> "1.23 M"."""
+    """Return "1.23 M" for 1234567."""
     power = min(int(math.log10(max(number, 1))) // 3, 4)
     return f"{number / 1000**power:.3g} {' kMGT'[power].strip()}"
 
 
 def _metrics(bundle: Bundle, names: dict[str, str]) -> str:
-    return ", ".join(f"{told} {bundle.metrics[name]:.4f}" for name, told in names.items() if name in bundle.metrics)
+    """Return those of the metrics that the bundle has: "macro F1 0.7500, mAP 0.8000"."""
+    return ", ".join(f"{title} {bundle.metrics[name]:.4f}" for name, title in names.items() if name in bundle.metrics)
 
 
 def _threshold_lines(bundle: Bundle) -> list[str]:
-    """A table: per class its positives, threshold and F1, by window and (PANNs) by frame, with the notes."""
-    entries = {
-        what: [thresholds.from_dict(entry) for entry in listed]
-        for what, listed in bundle.thresholds.items()
-        if listed is not None
+    """Return a table: per class its positives, threshold and F1, by window and (PANNs) by frame, with the notes."""
+    by_unit = {
+        unit: [thresholds.from_dict(entry) for entry in entries]
+        for unit, entries in bundle.thresholds.items()
+        if entries is not None
     }
     header = ["class", "positives"]
-    for what in entries:
-        header += [f"{what}s", "F1"]
+    for unit in by_unit:
+        header += [f"{unit}s", "F1"]
     rows = []
     for c, name in enumerate(bundle.classes):
-        row = [printable(name), str(entries["window"][c].n_positive)]
-        for listed in entries.values():
-            row += [_number(listed[c].best_f1), _number(listed[c].f1)]
-        notes = dict.fromkeys(printable(listed[c].note) for listed in entries.values() if listed[c].note)
+        of_class = [entries[c] for entries in by_unit.values()]
+        row = [printable(name), str(by_unit["window"][c].n_positive)]
+        for entry in of_class:
+            row += [_number(entry.best_f1), _number(entry.f1)]
+        notes = dict.fromkeys(printable(entry.note) for entry in of_class if entry.note)
         rows.append([*row, "; ".join(notes)])
     return _table([*header, ""], rows)
 
@@ -93,7 +92,7 @@ def _number(value: float | None) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns two spaces apart; the first and the last to the left, the others to the right."""
+    """Return lines with columns two spaces apart: the first and last aligned left, the others right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = []
     for row in [header, *rows]:

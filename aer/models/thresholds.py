@@ -1,4 +1,4 @@
-"""Per class: from which score on it is taken as present, and what a score is worth as a probability.
+"""Per class: the score from which it counts as present, and the probability that a score stands for.
 
 Both come from the scores of windows that the model was not trained on. Pure functions of arrays: no randomness, the
 order of the rows does not matter. N windows, C classes.
@@ -19,16 +19,20 @@ from sklearn.metrics import log_loss, roc_auc_score
 Array = NDArray[Any]
 Unit = Annotated[float, Field(ge=0, le=1)]
 
-MIN_RECORDINGS = 5  # with the class, and without it: below that nothing is fitted
-MIN_RECORDINGS_ISOTONIC = 50  # with the class: isotonic regression has too much freedom for fewer
+# with the class, and without it: below that nothing is fitted
+MIN_RECORDINGS = 5
+# with the class: isotonic regression has too much freedom for fewer
+MIN_RECORDINGS_ISOTONIC = 50
+# of the cross-validation that chooses a calibration
 N_FOLDS = 5
-SATURATED = 1e-7  # scores are taken as this far from 0 and 1 at least: float32 sigmoids reach both, logits can't
+# scores are taken as this far from 0 and 1 at least: float32 sigmoids reach both, logits can't
+SATURATED = 1e-7
 PERCENTS = np.arange(1, 101) / 100
 
 
 @dataclass(frozen=True)
 class Platt:
-    """The probability is sigmoid(slope * logit(score) + intercept)."""
+    """The probability is sigmoid(slope * logit(score) + intercept) (Platt 1999)."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(allow_inf_nan=False, extra="forbid")
     slope: Annotated[float, Field(ge=0)]
@@ -57,13 +61,17 @@ class ClassThresholds:
     """What validation says about one class. A class is present in a window whose score is >= the threshold."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(allow_inf_nan=False, extra="forbid")
-    n_positive: Annotated[int, Field(ge=0)]  # recordings with the class
-    best_f1: Unit | None  # the threshold with the best F1 of windows; None: `note` says why
-    f1: Unit | None  # at that threshold
+    # recordings with the class
+    n_positive: Annotated[int, Field(ge=0)]
+    # the threshold with the best F1 of windows; None: `note` says why
+    best_f1: Unit | None
+    # at that threshold
+    f1: Unit | None
     # (threshold, precision, recall) of windows by rising threshold: for each precision in whole percents that is
     # reached at all, the lowest threshold that reaches it
     curve: tuple[tuple[Unit, Unit, Unit], ...]
-    calibration: Annotated[Platt | Isotonic, Field(discriminator="kind")] | None  # None: `note` says why
+    # None: `note` says why
+    calibration: Annotated[Platt | Isotonic, Field(discriminator="kind")] | None
     note: str
 
 
@@ -71,11 +79,11 @@ _ADAPTER = TypeAdapter(ClassThresholds)
 
 
 def fit(targets: ArrayLike, scores: ArrayLike, recordings: ArrayLike) -> list[ClassThresholds]:
-    """The thresholds of the C classes, from targets (N, C) bool, scores (N, C) in [0, 1] and recordings (N,) int.
+    """Return the thresholds of the C classes, from targets (N, C) bool, scores (N, C) in [0, 1], recordings (N,) int.
 
     `recordings` says which windows belong together: those of one are no independent evidence, so they count once where
-    it matters whether there is enough, and stand in the same fold of the calibration's cross-validation.
-    Raises ValueError for NaN, for scores outside of [0, 1] and for shapes that do not match.
+    it matters whether there is enough, and are in the same fold of the calibration's cross-validation.
+    Raise ValueError for NaN, for scores outside of [0, 1] and for shapes that do not match.
     """
     present, values, groups = np.asarray(targets, bool), _checked(scores), np.asarray(recordings)
     if values.ndim != 2 or present.shape != values.shape or groups.shape != values.shape[:1]:
@@ -84,49 +92,53 @@ def fit(targets: ArrayLike, scores: ArrayLike, recordings: ArrayLike) -> list[Cl
 
 
 def at_precision(entry: ClassThresholds, precision: float) -> float | None:
-    """The lowest threshold at which `precision` (0 to 1) is reached, so the one with the highest recall.
+    """Return the lowest threshold at which `precision` (0 to 1) is reached, so the one with the highest recall.
 
-    Exact for whole percents; between them it may be the one for the next percent. None where no threshold reaches it.
+    Exact for whole percents; between them it may be the one for the next percent. None if no threshold reaches it.
     """
     return next((threshold for threshold, reached, _ in entry.curve if reached >= precision), None)
 
 
 def probability(entry: ClassThresholds, scores: ArrayLike) -> NDArray[np.float64] | None:
-    """How probable the class is at scores in [0, 1] (any shape): an array like them; None without a calibration.
+    """Return how probable the class is at scores in [0, 1] (any shape); None without a calibration.
 
-    Never falls where the score rises. Raises ValueError for NaN and for scores outside of [0, 1].
+    Never falls where the score rises. Raise ValueError for NaN and for scores outside of [0, 1].
     """
     values = _checked(scores)
     return None if entry.calibration is None else _calibrated(entry.calibration, values)
 
 
 def to_dict(entry: ClassThresholds) -> dict[str, Any]:
-    """As JSON can hold it."""
+    """Return the entry as JSON can hold it."""
     dumped: dict[str, Any] = _ADAPTER.dump_python(entry, mode="json")
     return dumped
 
 
 def from_dict(data: Mapping[str, Any]) -> ClassThresholds:
-    """What `to_dict` gave. Raises ValueError (pydantic's, several lines) for anything else."""
+    """Return the entry that `to_dict` was given. Raise ValueError (pydantic's, several lines) for anything else."""
     return _ADAPTER.validate_python(dict(data))
 
 
 def _checked(scores: ArrayLike) -> NDArray[np.float64]:
+    """Return the scores as float64; raise ValueError for those outside of [0, 1] and for NaN, which is neither."""
     values = np.asarray(scores, np.float64)
-    if not np.all((values >= 0) & (values <= 1)):  # NaN is neither
+    if not np.all((values >= 0) & (values <= 1)):
         raise ValueError("scores must lie between 0 and 1, and some are NaN or beyond")
     return values
 
 
 def _fit_class(targets: Array, scores: Array, recordings: Array) -> ClassThresholds:
+    """Return the thresholds of one class, from targets, scores and recordings (N,)."""
     n_positive, n_negative = len(np.unique(recordings[targets])), len(np.unique(recordings[~targets]))
-    lacking = _why_not(n_positive, n_negative) or _why_useless(targets, scores)
-    if lacking:
-        return ClassThresholds(n_positive, None, None, (), None, lacking)
-    order = np.lexsort((scores, targets, recordings))  # sums are then the same whatever the order of the rows was
+    reason = _why_not(n_positive, n_negative) or _why_useless(targets, scores)
+    if reason:
+        return ClassThresholds(n_positive, None, None, (), None, reason)
+    # sums are then the same whatever the order of the rows was
+    order = np.lexsort((scores, targets, recordings))
     targets, scores, recordings = targets[order], scores[order], recordings[order]
     thresholds, precision, recall, f1 = _staircase(targets, scores)
-    best = int(f1.argmax())  # of equal ones the highest threshold
+    # of equal ones the highest threshold
+    best = int(f1.argmax())
     # the last point that reaches it is the one with the lowest threshold
     reached = {int(np.flatnonzero(precision >= wanted)[-1]) for wanted in PERCENTS if (precision >= wanted).any()}
     curve = tuple((float(thresholds[k]), float(precision[k]), float(recall[k])) for k in sorted(reached, reverse=True))
@@ -136,7 +148,7 @@ def _fit_class(targets: Array, scores: Array, recordings: Array) -> ClassThresho
 
 
 def _why_not(n_positive: int, n_negative: int) -> str:
-    """Why there is too little for a threshold; "" where there is enough."""
+    """Return why there is too little for a threshold; "" if there is enough."""
     for count, kind in ((n_positive, "with"), (n_negative, "without")):
         if count < MIN_RECORDINGS:
             return f"{count} validation recordings {kind} it, {MIN_RECORDINGS} are needed for a threshold"
@@ -144,7 +156,7 @@ def _why_not(n_positive: int, n_negative: int) -> str:
 
 
 def _why_useless(targets: Array, scores: Array) -> str:
-    """Why scores say nothing about a class: the best F1 would then be that of finding it everywhere. "" otherwise."""
+    """Return why scores say nothing about a class (the best F1 would be that of finding it everywhere), else ""."""
     if scores.min() == scores.max():
         return "all its scores are the same"
     if roc_auc_score(targets, scores) <= 0.5:
@@ -153,17 +165,17 @@ def _why_useless(targets: Array, scores: Array) -> str:
 
 
 def _staircase(targets: Array, scores: Array) -> tuple[Array, Array, Array, Array]:
-    """Thresholds between all distinct scores (D,), falling, with precision, recall and F1 (D,) from there on."""
-    distinct, place = np.unique(scores, return_inverse=True)
-    n_found = np.cumsum(np.bincount(place)[::-1])
-    n_hits = np.cumsum(np.bincount(place, weights=targets)[::-1])
+    """Return falling thresholds (D,) between the D distinct scores, with precision, recall and F1 (D,) at each."""
+    distinct, index = np.unique(scores, return_inverse=True)
+    n_found = np.cumsum(np.bincount(index)[::-1])
+    n_hits = np.cumsum(np.bincount(index, weights=targets)[::-1])
     n_targets = targets.sum()
     f1 = 2 * n_hits / (n_found + n_targets)
     return _midway(distinct)[::-1], n_hits / n_found, n_hits / n_targets, f1
 
 
 def _midway(distinct: Array) -> Array:
-    """A threshold below each of the rising scores (D,) and above the one before, or 0 for the first: midway.
+    """Return a threshold below each of the rising scores (D,) and above the one before (0 for the first): midway.
 
     A threshold that equals a score would be brittle: another batch size or processor moves scores by 1e-7, and those
     windows change sides.
@@ -175,7 +187,7 @@ def _midway(distinct: Array) -> Array:
 
 
 def _calibrate(targets: Array, scores: Array, recordings: Array, n_positive: int) -> Platt | Isotonic | None:
-    """The calibration with the lower cross-validated log loss; None where Platt's slope would be negative.
+    """Return the calibration with the lower cross-validated log loss; None if Platt's slope would be negative.
 
     `n_positive`: recordings with the class.
     """
@@ -196,7 +208,7 @@ def _calibrate(targets: Array, scores: Array, recordings: Array, n_positive: int
 
 
 def _folds(targets: Array, recordings: Array) -> Array:
-    """The fold (N,) of each window: recordings, by their number, dealt out in turn; those with the class first."""
+    """Return the fold (N,) of each window: recordings are dealt out in turn by number, those with the class first."""
     positive = np.unique(recordings[targets])
     negative = np.setdiff1d(recordings, positive)
     dealt = np.concatenate([positive, negative])
@@ -211,9 +223,9 @@ def _logits(scores: Array) -> Array:
 
 
 def _fit_platt(targets: Array, scores: Array) -> Platt | None:
-    """Logistic regression on the logit of the score, with scikit-learn's weak L2 term, which bounds the slope.
+    """Fit logistic regression on the logit of the score, with scikit-learn's weak L2 term, which bounds the slope.
 
-    None where the slope is negative.
+    Return None if the slope is negative.
     """
     model = LogisticRegression(solver="newton-cholesky").fit(_logits(scores)[:, None], targets)
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
@@ -221,13 +233,14 @@ def _fit_platt(targets: Array, scores: Array) -> Platt | None:
 
 
 def _fit_isotonic(targets: Array, scores: Array) -> Isotonic:
-    """Isotonic regression that is never more certain than its number of windows allows (Laplace's rule)."""
+    """Fit isotonic regression that is never more certain than its number of windows allows (Laplace's rule)."""
     rest = 1 / (len(scores) + 2)
     model = IsotonicRegression(y_min=rest, y_max=1 - rest).fit(scores, targets)
     return Isotonic(tuple(model.X_thresholds_.tolist()), tuple(model.y_thresholds_.tolist()))
 
 
 def _calibrated(calibration: Platt | Isotonic, scores: Array) -> NDArray[np.float64]:
+    """Return the probabilities of scores."""
     if isinstance(calibration, Isotonic):
         values: NDArray[np.float64] = np.interp(scores, calibration.scores, calibration.probabilities)
     else:

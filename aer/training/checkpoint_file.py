@@ -21,30 +21,38 @@ from aer.models.weights import load_tensors
 from aer.settings import AnySettings
 from aer.utils.files import write_whole
 
-PARTS = {"model", "model_kind", "classes", "settings", "epoch"}  # what every checkpoint has
-FORMAT = 2  # raised when a reader of today's files could no longer read tomorrow's
-LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"  # in the folder `checkpoints` of a run
-ADVICE = (  # when a file of a run can't be written
+# what every checkpoint has
+REQUIRED_KEYS = {"model", "model_kind", "classes", "settings", "epoch"}
+# to be increased when a reader of today's files could no longer read tomorrow's
+FORMAT = 2
+# in the folder `checkpoints` of a run
+LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
+# for the message when a file of a run can't be written
+WRITE_ADVICE = (
     "make room or name another --run-dir (earlier checkpoints are whole, and the same command goes on from the last "
     "one)"
 )
 
-
 _LABEL = b"aer sha256 "
-_COMMENT_BYTES = len(_LABEL) + 2 * hashlib.sha256().digest_size  # the label and the digest in hexadecimal
-_LENGTH = struct.Struct("<H")  # of the comment: the last two bytes of an archive that has none
+# the label and the digest in hexadecimal
+_COMMENT_BYTES = len(_LABEL) + 2 * hashlib.sha256().digest_size
+# the comment's length: the last two bytes of an archive without a comment
+_LENGTH = struct.Struct("<H")
 _BLOCK_BYTES = 1 << 20
 
 
 def save(path: Path, content: Mapping[str, Any], keep_old_as: Path | None = None) -> None:
-    """Writes tensors and plain values, with the format's number and a checksum; `keep_old_as`: see `write_whole`."""
-    write_whole(path, lambda file: _write({"format": FORMAT, **content}, file), ADVICE, keep_old_as)
+    """Write tensors and plain values, with the format's number and a checksum; `keep_old_as`: see `write_whole`.
+
+    Raise AerError if the file can't be written.
+    """
+    write_whole(path, lambda file: _write({"format": FORMAT, **content}, file), WRITE_ADVICE, keep_old_as)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Reads what `save` wrote, onto the CPU, memory-mapped.
+    """Read what `save` wrote, onto the CPU, memory-mapped.
 
-    Raises InputError, in one line, for a file that is missing, damaged (in a single bit), of another format or that
+    Raise InputError, in one line, for a file that is missing, damaged (in a single bit), of another format or that
     would run code.
     """
     check(path)
@@ -52,15 +60,15 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """`load` for a file that `check` has passed."""
+    """Read a file that `check` has passed; raise InputError as `load` does."""
     content = load_tensors(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= PARTS:
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= REQUIRED_KEYS:
         raise InputError(f"{path}: no checkpoint of aer in format {FORMAT}")
     return content
 
 
 def check(path: Path) -> None:
-    """Compares a file with the checksum at its end; InputError, in one line that begins with the path, if they differ.
+    """Raise InputError, in one line that begins with the path, if a file differs from the checksum at its end.
 
     Reads the file once, a block at a time.
     """
@@ -98,36 +106,37 @@ class _Hashed:
 
 def _write(content: Mapping[str, Any], file: IO[bytes]) -> None:
     hashed = _Hashed(file)
-    torch.save(content, hashed)  # type: ignore[arg-type]  # it asks for no more than write and flush
+    # it asks for no more than write and flush
+    torch.save(content, hashed)  # type: ignore[arg-type]
     file.seek(-_LENGTH.size, os.SEEK_END)
     file.write(_end(hashed.digest.hexdigest()))
 
 
 def _end(digest: str) -> bytes:
-    """The last bytes of a checkpoint whose archive, as torch wrote it, has that digest."""
+    """Return the last bytes of a checkpoint whose archive, as torch wrote it, has that digest (hexadecimal)."""
     return _LENGTH.pack(_COMMENT_BYTES) + _LABEL + digest.encode("ascii")
 
 
 def epoch_file(epoch: int) -> str:
-    """The name of the file with the weights of an epoch, counted from 1."""
+    """Return the name of the file with the weights of an epoch, counted from 1."""
     return f"epoch_{epoch:04d}.pth"
 
 
 def epoch_of(name: str) -> int | None:
-    """The epoch whose file has that name; None for a name that no run gives a file."""
+    """Return the epoch whose file has that name; None for a name that no run gives a file."""
     found = re.fullmatch(r"epoch_([0-9]{4,9})\.pth", name)
     return int(found[1]) if found and epoch_file(int(found[1])) == name != epoch_file(0) else None
 
 
-def is_kept_in(folder: Path) -> bool:
-    """True if a run can go on from what is in the folder of checkpoints, were it whole."""
+def has_state(folder: Path) -> bool:
+    """Return whether there is a state, whole or not, in the folder of checkpoints."""
     return any((folder / name).exists() for name in (LAST, PREVIOUS))
 
 
-def find(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest whole state in a folder of checkpoints (None: there never was one), and what is wrong with newer ones.
+def find_state(folder: Path) -> tuple[Path | None, list[str]]:
+    """Return the newest whole state in a folder of checkpoints, or None, and what is wrong with newer ones.
 
-    Raises InputError, in one line, where there are states and none is whole.
+    Raise InputError, in one line, if there are states and none is whole.
     """
     complaints = []
     for path in (folder / LAST, folder / PREVIOUS):
@@ -149,19 +158,19 @@ def find(folder: Path) -> tuple[Path | None, list[str]]:
 
 
 def load_initial_weights(path: Path, model: torch.nn.Module, settings: AnySettings, classes: tuple[str, ...]) -> str:
-    """Gives the model the weights of an earlier run's checkpoint; returns a line that says what was taken.
+    """Give the model the weights of an earlier run's checkpoint; return a line that says what was taken.
 
     With the same classes all weights are taken; with others, all but those of the head (`model.head_prefixes`).
-    Raises InputError for another kind of model, another front end, or shapes that do not fit.
+    Raise InputError for another kind of model, another front end, or shapes that do not fit.
     """
     content = load(path)
     if content["model_kind"] != settings.model:
         raise InputError(f"{path} holds a {content['model_kind']} model, and this run trains {settings.model}")
-    heard, hears = (json.loads(text) for text in (content["settings"], settings.model_dump_json()))
-    differing = [name for name in ("sample_rate", "mel", "image_height") if heard.get(name) != hears.get(name)]
+    there, here = (json.loads(text) for text in (content["settings"], settings.model_dump_json()))
+    differing = [name for name in ("sample_rate", "mel", "image_height") if there.get(name) != here.get(name)]
     if differing:
-        told = "; ".join(f"{name} {heard.get(name)} there, {hears.get(name)} here" for name in differing)
-        raise InputError(f"initial_weights {path} were trained with another front end: {told}")
+        differences = "; ".join(f"{name} {there.get(name)} there, {here.get(name)} here" for name in differing)
+        raise InputError(f"initial_weights {path} were trained with another front end: {differences}")
     weights = content["model"]
     own: dict[str, torch.Tensor] = {}
     if tuple(content["classes"]) != classes:

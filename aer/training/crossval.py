@@ -1,25 +1,26 @@
-"""Cross-validation: a model per fold, each heard on the recordings that it has not been trained on.
+"""Cross-validation: a model per fold, each validated on the recordings that it has not been trained on.
 
-What it leaves in its folder: `fold-K/` (a run as any other), `fold-K.aer` (that run's model, with the thresholds from
-all folds), `out_of_fold_scores.npz` (all recordings) and `crossval.csv` (the figures).
+It leaves in its folder: `fold-K/` (a run as any other), `fold-K.aer` (that run's model, with the thresholds from all
+folds), `out_of_fold_scores.npz` (all recordings) and `crossval.csv` (the figures).
 """
 
 import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from aer.errors import AerError, InputError
 from aer.models import bundle
+from aer.models.registry import BuildModel
 from aer.settings import AnySettings
 from aer.training import checkpoint_file, validation_scores
 from aer.training.engine import build_engine
 from aer.training.metrics import macro_f1, mean_average_precision
-from aer.training.train import BuildModel, train
+from aer.training.train import train
 from aer.training.validation_scores import ValidationScores
 from aer.utils import lock
 from aer.utils.csv_files import write_csv
@@ -29,9 +30,9 @@ FIGURES = "crossval.csv"
 
 
 def crossval(settings: AnySettings, build_model: BuildModel) -> None:
-    """Trains all folds one after another into `settings.run_dir`, or goes on where that stopped, and prints the end.
+    """Train all folds one after another into `settings.run_dir`, or resume where that stopped, and print the result.
 
-    Raises InputError where the settings hold out anything but a fold by its number, or the folder is a run's.
+    Raise InputError if the settings hold out anything but a fold by its number, or the folder is a run's.
     """
     _check(settings)
     engine = build_engine(settings)
@@ -41,7 +42,8 @@ def crossval(settings: AnySettings, build_model: BuildModel) -> None:
         train(settings.model_copy(update={"fold": fold, "run_dir": run_dir}), build_model)
         engine.print()
     if engine.is_main_process:
-        with lock.held(settings.run_dir):  # until here each fold's run has held its own
+        # until here each fold's run has held its own
+        with lock.held(settings.run_dir):
             print(collect(settings))
 
 
@@ -50,6 +52,7 @@ def _run_dir(folder: Path, fold: int) -> Path:
 
 
 def _check(settings: AnySettings) -> None:
+    """Raise InputError if these settings are not those of a cross-validation."""
     if settings.validation_groups:
         raise InputError(
             "crossval holds out each of n_folds folds once, and validation_groups is set: leave it empty (with "
@@ -64,19 +67,23 @@ def _check(settings: AnySettings) -> None:
 
 
 def collect(settings: AnySettings) -> str:
-    """Makes one set of scores, figures and thresholds of all folds' runs, and says what came out."""
-    folder, how, threshold = settings.run_dir, settings.clip_score, settings.f1_threshold
+    """Make one set of scores, figures and thresholds of all folds' runs; return the lines that say what came out.
+
+    Raise InputError if a fold's scores can't be read, and AerError if the folds do not fit together.
+    """
+    folder, clip_score, threshold = settings.run_dir, settings.clip_score, settings.f1_threshold
     runs = [_run_dir(folder, fold) for fold in range(settings.n_folds)]
     scores = [validation_scores.load(run / validation_scores.NAME) for run in runs]
     pooled = pool(scores)
-    rows = [_figures(str(fold), part, how, threshold) for fold, part in enumerate(scores)]
-    rows.append(all_folds := _figures("all", pooled, how, threshold))
-    validation_scores.save(folder / POOLED, pooled, checkpoint_file.ADVICE)
+    rows = [_figures(str(fold), part, clip_score, threshold) for fold, part in enumerate(scores)]
+    rows.append(all_folds := _figures("all", pooled, clip_score, threshold))
+    validation_scores.save(folder / POOLED, pooled, checkpoint_file.WRITE_ADVICE)
     header = list(all_folds)
-    write_csv(folder / FIGURES, header, [[row[name] for name in header] for row in rows], checkpoint_file.ADVICE)
-    found = validation_scores.as_plain(validation_scores.fit_thresholds(pooled))
+    write_csv(folder / FIGURES, header, [[row[name] for name in header] for row in rows], checkpoint_file.WRITE_ADVICE)
+    fitted = validation_scores.thresholds_to_json(validation_scores.fit_thresholds(pooled))
     for fold, run in enumerate(runs):
-        _copy(settings, fold, run, found, {"crossval_f1": all_folds["macro_f1"], "crossval_map": all_folds["map"]})
+        figures = {"crossval_f1": all_folds["macro_f1"], "crossval_map": all_folds["map"]}
+        _export_fold(settings, fold, run, fitted, figures)
     table = pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.4f}")
     return (
         f"{table}\n"
@@ -90,7 +97,7 @@ def collect(settings: AnySettings) -> str:
 
 
 def pool(scores: Sequence[ValidationScores]) -> ValidationScores:
-    """The scores of all folds as one. AerError where folds do not fit together."""
+    """Return the scores of all folds as one; raise AerError if the folds do not fit together."""
     first = scores[0]
     names = np.concatenate([part.recordings for part in scores])
     has_frames = first.frame_maxima is not None
@@ -113,8 +120,11 @@ def pool(scores: Sequence[ValidationScores]) -> ValidationScores:
     )
 
 
-def _figures(fold: str, scores: ValidationScores, how: Any, threshold: float) -> dict[str, Any]:
-    by_recording = scores.by_recording(how)
+def _figures(
+    fold: str, scores: ValidationScores, clip_score: Literal["mean", "max"], threshold: float
+) -> dict[str, Any]:
+    """Return a row of `crossval.csv`."""
+    by_recording = scores.by_recording(clip_score)
     return {
         "fold": fold,
         "recordings": len(scores.recordings),
@@ -123,10 +133,12 @@ def _figures(fold: str, scores: ValidationScores, how: Any, threshold: float) ->
     }
 
 
-def _copy(settings: AnySettings, fold: int, run: Path, found: dict[str, Any], figures: dict[str, float]) -> None:
-    """`fold-K.aer`: what the run's best checkpoint holds, with thresholds and figures of all folds."""
+def _export_fold(
+    settings: AnySettings, fold: int, run: Path, fitted: dict[str, Any], figures: dict[str, float]
+) -> None:
+    """Write `fold-K.aer`: what the run's best checkpoint holds, with thresholds and figures of all folds."""
     best = checkpoint_file.load(run / "checkpoints" / checkpoint_file.BEST)
     metrics = {**best["metrics"], **{name: value for name, value in figures.items() if math.isfinite(value)}}
     own = settings.model_copy(update={"fold": fold})
-    told = bundle.about(own, best["classes"], best["epoch"], metrics, best["model"])
-    bundle.write(run.with_name(f"{run.name}.aer"), told, found, best["model"], checkpoint_file.ADVICE)
+    metadata = bundle.build_metadata(own, best["classes"], best["epoch"], metrics, best["model"])
+    bundle.write(run.with_name(f"{run.name}.aer"), metadata, fitted, best["model"], checkpoint_file.WRITE_ADVICE)

@@ -2,8 +2,8 @@
 
 waveform    (S,) float32
 targets     (C,) float32, 1 for each class in the recording
-clip        ()   int64, the recording's place in `recordings`
-unreadable  ()   int64, the place of a recording that could not be read, or -1
+clip        ()   int64, the recording's index in `recordings`
+unreadable  ()   int64, the index of a recording that could not be read, or -1
 reason      text, why it could not be read, or ""
 """
 
@@ -23,11 +23,12 @@ from aer.corpus.discovery import Recording
 from aer.errors import AudioError
 from aer.settings import Settings
 
+# what `unreadable` is where there is nothing to complain of
 READABLE = -1
 
 
 def multi_hot(recordings: Sequence[Recording], classes: Sequence[str]) -> Tensor:
-    """Targets (recordings, C): 1 for each label."""
+    """Return targets (recordings, C), float32: 1 for each label."""
     column = {name: i for i, name in enumerate(classes)}
     targets = torch.zeros(len(recordings), len(classes))
     for row, recording in enumerate(recordings):
@@ -36,6 +37,8 @@ def multi_hot(recordings: Sequence[Recording], classes: Sequence[str]) -> Tensor
 
 
 class _Recordings(Dataset[dict[str, Any]]):
+    """What both datasets know of their recordings."""
+
     def __init__(self, recordings: Sequence[Recording], classes: Sequence[str], settings: Settings):
         self.recordings = list(recordings)
         self.targets = multi_hot(recordings, classes)
@@ -43,12 +46,12 @@ class _Recordings(Dataset[dict[str, Any]]):
         self.clip_samples = settings.clip_samples
 
     def _read(self, index: int, start: int) -> Waveform:
-        """At most a clip's samples of a recording, from `start` on."""
+        """Return at most a clip's samples of a recording, from `start` (in samples) on; raise AudioError."""
         path = self.recordings[index].path
         return read_crop(path, start / self.sample_rate, self.clip_samples / self.sample_rate, self.sample_rate)
 
     def _n_samples(self, index: int) -> int:
-        """Length of a recording at the sample rate of the model, from its header."""
+        """Return a recording's length, from its header, in samples at the sample rate of the model."""
         recording = self.recordings[index]
         own_samples = round(recording.duration_s * recording.sample_rate)
         return own_samples * self.sample_rate // recording.sample_rate
@@ -66,8 +69,8 @@ class _Recordings(Dataset[dict[str, Any]]):
 class TrainClips(_Recordings):
     """One random crop of each recording per epoch, drawn from (seed, epoch, recording) and from nothing else.
 
-    A recording shorter than a clip is placed at a random offset in zeros. The place of one that can't be read is taken
-    by another, and `unreadable` says so; AudioError if there is none that can.
+    A recording shorter than a clip is placed at a random offset in zeros. One that can't be read is replaced by
+    another, and `unreadable` says so. Raise AudioError if none can be read.
     """
 
     def __init__(self, recordings: Sequence[Recording], classes: Sequence[str], settings: Settings):
@@ -77,6 +80,7 @@ class TrainClips(_Recordings):
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
     def start_epoch(self, epoch: int) -> None:
+        """Draw the crops of this epoch from now on."""
         self.epoch.fill_(epoch)
 
     def __len__(self) -> int:
@@ -92,10 +96,12 @@ class TrainClips(_Recordings):
             try:
                 return self._item(other, self._crop(other, random), index, reason.reason)
             except AudioError:
-                continue  # it is named when its own turn comes
+                # it is reported when its own turn comes
+                continue
         raise AudioError(f"none of the {len(self.recordings)} recordings to train on can be read; {reason}") from reason
 
     def _crop(self, index: int, random: Generator) -> Waveform:
+        """Return a random crop (clip_samples,) of a recording."""
         spare = self._n_samples(index) - self.clip_samples
         crop = self._read(index, int(random.integers(max(spare, 0) + 1)))
         return place(crop, self.clip_samples, int(random.integers(self.clip_samples - len(crop) + 1)))
@@ -104,7 +110,7 @@ class TrainClips(_Recordings):
 class ValidationWindows(_Recordings):
     """Fixed windows over whole recordings: one after the other, the last one aligned to the end. Nothing is drawn.
 
-    A recording shorter than a window is centred in zeros. A window that can't be read keeps its place, with zeros for
+    A recording shorter than a window is centred in zeros. A window that can't be read keeps its index, with zeros for
     a waveform; `unreadable` marks it, and the metrics leave it out.
     """
 
@@ -115,7 +121,7 @@ class ValidationWindows(_Recordings):
         ]
 
     def _starts(self, n_samples: int) -> list[int]:
-        """First samples of the windows over a recording of that length; what lies before its beginning is not read."""
+        """Return the first samples of the windows over a recording of that length; what is before it is not read."""
         # one that its header says has no samples gets a window too: reading it says what is wrong
         return [max(start, 0) for start in window_starts(max(n_samples, 1), self.clip_samples, self.clip_samples)]
 
@@ -142,11 +148,12 @@ class EpochSampler(Sampler[int]):
         self.generator = torch.Generator()
 
     def start_epoch(self, epoch: int) -> None:
+        """Take the order of this epoch, from its beginning."""
         self.epoch = epoch
         self.n_done = 0
 
     def start_after(self, n_done: int) -> None:
-        """Leaves out the first indices of this epoch, which a run that goes on has behind it; `len` stays."""
+        """Leave out the first indices of this epoch, which a resumed run has behind it; `len` stays."""
         self.n_done = n_done
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ from catalyst.core.engine import Engine as CatalystEngine
 
 from aer.errors import InputError
 from aer.settings import Settings
-from aer.training.loaders import fetched_whole
+from aer.training.loaders import uninterrupted_batches
 from aer.utils.devices import pick_device
 
 
@@ -17,7 +17,7 @@ class Engine(CatalystEngine):  # type: ignore[misc]  # Catalyst carries no types
     """Catalyst's engine, less its question for `DistributedType.TPU`, which accelerate 1.x no longer has."""
 
     def mean_reduce_ddp_metrics(self, metrics: dict[str, float]) -> dict[str, float]:
-        """Each metric's mean over the processes."""
+        """Return each metric's mean over the processes."""
         if not self.is_ddp:
             return metrics
         values = torch.tensor([float(value) for value in metrics.values()], device=self.device)
@@ -27,7 +27,8 @@ class Engine(CatalystEngine):  # type: ignore[misc]  # Catalyst carries no types
 class Runner(dl.SupervisedRunner):  # type: ignore[misc]
     """A supervised runner for models that take waveforms (and, under mixup, weights and partners) and return a dict."""
 
-    model_inputs = ("mixup_weight", "mixup_partner")  # set in the batch by `callbacks.MixupCallback`
+    # put into the batch by `MixupCallback`
+    model_inputs = ("mixup_weight", "mixup_partner")
 
     def __init__(self) -> None:
         super().__init__(input_key="waveform", output_key=None, target_key="targets", loss_key="loss")
@@ -39,11 +40,15 @@ class Runner(dl.SupervisedRunner):  # type: ignore[misc]
 
     def on_loader_start(self, runner: dl.IRunner) -> None:
         super().on_loader_start(runner)
-        runner.loader = fetched_whole(runner.loader)  # from here on it is only gone through
+        # from here on Catalyst does no more than iterate over it
+        runner.loader = uninterrupted_batches(runner.loader)
 
 
 def build_engine(settings: Settings) -> Engine:
-    """The engine for settings.device and settings.mixed_precision; InputError where this machine has no such device."""
+    """Build the engine for `settings.device` and `settings.mixed_precision`.
+
+    Raise InputError where this machine has no such device, and for fp16 on the CPU.
+    """
     device = pick_device(settings.device, "device")
     if settings.mixed_precision == "fp16" and device == "cpu":
         # accelerate would take it and silently compute in float32

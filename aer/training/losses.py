@@ -21,27 +21,29 @@ FOCAL_GAMMA = 1.5
 
 
 def bce_with_logits(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean binary cross-entropy over clips and classes."""
+    """Return the mean binary cross-entropy over clips and classes."""
     return F.binary_cross_entropy_with_logits(logits, targets)
 
 
 def smooth_bce_with_logits(logits: Tensor, targets: Tensor) -> Tensor:
-    """The same, on targets moved to SMOOTHING / 2 and 1 - SMOOTHING / 2 (Szegedy et al. 2016, arXiv 1512.00567)."""
+    """Return it for targets moved to SMOOTHING / 2 and 1 - SMOOTHING / 2 (Szegedy et al. 2016, arXiv 1512.00567)."""
     return F.binary_cross_entropy_with_logits(logits, targets * (1 - SMOOTHING) + SMOOTHING / 2)
 
 
 def focal(logits: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross-entropy, element by element weighted down where it is small (Lin et al. 2017, arXiv 1708.02002).
+    """Return the mean focal loss: FOCAL_ALPHA (1 - p)^FOCAL_GAMMA (-log p), p the probability of the right answer.
 
-    FOCAL_ALPHA weighs positives and negatives alike, as the Birdcall recipes have it.
+    Lin et al. 2017, arXiv 1708.02002, equation 5, but FOCAL_ALPHA weighs positives and negatives alike, as the Birdcall
+    recipes have it.
     """
     bce = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    missed = -torch.expm1(-bce)  # 1 - p of the right answer, exact also where p is near 1
+    # 1 - p of the right answer, exact also where p is near 1
+    missed = -torch.expm1(-bce)
     return (FOCAL_ALPHA * missed**FOCAL_GAMMA * bce).mean()
 
 
 def bce_on_probability(probability: Tensor, targets: Tensor) -> Tensor:
-    """PANNs' loss: mean binary cross-entropy of probabilities. NaN in, NaN out."""
+    """Return PANNs' loss: the mean binary cross-entropy of probabilities. NaN in, NaN out."""
     # binary_cross_entropy on NaN is an exception on the CPU, but on a GPU an assertion that ends the process
     is_nan = probability.isnan()
     bce = F.binary_cross_entropy(probability.masked_fill(is_nan, 0.5), targets, reduction="none")
@@ -49,7 +51,7 @@ def bce_on_probability(probability: Tensor, targets: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of one class per clip; a row of `targets` holds the probabilities of the classes."""
+    """Return the mean cross-entropy of one class per clip; a row of `targets` holds the classes' probabilities."""
     return F.cross_entropy(logits, targets)
 
 
@@ -85,6 +87,6 @@ LOSSES: dict[LossName, tuple[Callable[[Tensor, Tensor], Tensor], OutputKey]] = {
 
 
 def build_loss(name: LossName) -> Loss:
-    """-> (module, output_key), so that `module(model(x)[output_key], targets)` is the loss."""
+    """Return (module, output_key), so that `module(model(x)[output_key], targets)` is the loss."""
     function, output_key = LOSSES[name]
     return Loss(Float32Loss(function), output_key)

@@ -1,4 +1,4 @@
-"""Metrics over a whole validation fold, as pure functions of arrays. B clips (or windows), C classes.
+"""Metrics over a whole validation fold, as pure functions of arrays. B recordings (or windows), C classes.
 
 A class without any positive has no average precision, and one with neither a positive nor a prediction has no F1:
 such classes are left out of the mean. When none is left the metric is NaN.
@@ -14,7 +14,10 @@ Array = NDArray[Any]
 
 
 def clip_scores(scores: Array, clips: Array, how: Literal["mean", "max"]) -> tuple[Array, Array]:
-    """Window scores (B, C) of the clips (B,) -> (clips (N,) sorted, scores (N, C)) by their mean or maximum."""
+    """Return the clips (N,), sorted, and their scores (N, C): the mean or maximum of their windows.
+
+    `scores`: (B, C) of windows; `clips`: (B,) the clip of each.
+    """
     order = np.argsort(clips, kind="stable")
     unique, starts = np.unique(clips[order], return_index=True)
     if how == "max":
@@ -25,7 +28,7 @@ def clip_scores(scores: Array, clips: Array, how: Literal["mean", "max"]) -> tup
 
 
 def average_precisions(targets: Array, scores: Array) -> Array:
-    """Average precision per class (C,), NaN for a class without positives. targets and scores: (B, C)."""
+    """Return the average precision per class (C,), NaN for a class without positives. targets and scores: (B, C)."""
     return np.array(
         [
             average_precision_score(targets[:, c], scores[:, c]) if targets[:, c].any() else np.nan
@@ -35,21 +38,22 @@ def average_precisions(targets: Array, scores: Array) -> Array:
 
 
 def mean_average_precision(targets: Array, scores: Array) -> float:
-    """Mean of the average precisions of the classes that have positives. targets and scores: (B, C)."""
+    """Return the mean average precision over the classes that have positives. targets and scores: (B, C)."""
     return _mean(average_precisions(targets, scores))
 
 
 def f1_scores(targets: Array, scores: Array, threshold: float) -> Array:
-    """F1 per class (C,) with a class present from that score on; NaN where F1 is 0/0."""
+    """Return F1 per class (C,), with a class present where its score reaches the threshold; NaN where F1 is 0/0."""
     f1: Array = f1_score(targets, scores >= threshold, average=None, zero_division=np.nan)
     return f1
 
 
 def macro_f1(targets: Array, scores: Array, threshold: float) -> float:
-    """Mean of the classes' F1 scores. targets and scores: (B, C)."""
+    """Return the mean of the classes' F1 scores. targets and scores: (B, C)."""
     return _mean(f1_scores(targets, scores, threshold))
 
 
 def _mean(per_class: Array) -> float:
+    """Return the mean over the classes that have a number."""
     known = per_class[~np.isnan(per_class)]
     return float(known.mean()) if known.size else float("nan")

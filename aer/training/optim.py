@@ -10,7 +10,7 @@ from aer.errors import InputError
 from aer.settings import Settings
 from aer.utils.text import near_matches
 
-# These set the learning rate outright in every step, so that a warm-up beside them is lost (OneCycleLR has its own).
+# they set the learning rate outright in every step, so that a warm-up beside them is lost (OneCycleLR has its own)
 SET_OUTRIGHT = ("OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts", "LambdaLR")
 
 UNSUITABLE = {
@@ -20,7 +20,10 @@ UNSUITABLE = {
 
 
 def build_optimizer(settings: Settings, model: torch.nn.Module) -> torch.optim.Optimizer:
-    """`settings.optimizer` over the model's trainable parameters; InputError for an unknown name or parameter."""
+    """Build `settings.optimizer` over the model's trainable parameters.
+
+    Raise InputError for an unknown name, an unsuitable optimizer or an unknown parameter.
+    """
     if settings.optimizer in UNSUITABLE:
         raise InputError(f"optimizer {settings.optimizer} can't be used here: {UNSUITABLE[settings.optimizer]}")
     kind = _find(torch.optim, torch.optim.Optimizer, "optimizer", settings.optimizer)
@@ -36,11 +39,11 @@ def build_optimizer(settings: Settings, model: torch.nn.Module) -> torch.optim.O
 def build_schedulers(
     settings: Settings, optimizer: torch.optim.Optimizer, epoch_steps: int
 ) -> dict[str, lr_scheduler.LRScheduler]:
-    """`{"warmup": ..., "main": ...}`, each only if the settings ask for it.
+    """Build `{"warmup": ..., "main": ...}`, each only if the settings ask for it.
 
     The warm-up steps with every batch, the main one as `settings.scheduler_step` says. Each multiplies the rate that
-    it finds (torch's chainable schedulers), so the two work side by side. `epoch_steps` is the number of batches in an
-    epoch: OneCycleLR is given the length of the run, and the learning rate as its peak, where its parameters lack them.
+    it finds (torch's chainable schedulers), so the two work side by side. `epoch_steps`: batches in an epoch.
+    Raise InputError for an unknown name or parameter, and for a scheduler that would undo the warm-up.
     """
     schedulers: dict[str, lr_scheduler.LRScheduler] = {}
     if settings.scheduler is not None:
@@ -50,17 +53,7 @@ def build_schedulers(
                 f"scheduler {settings.scheduler} sets the learning rate outright and would undo the warm-up: "
                 f"set warmup_steps to 0 (it is {settings.warmup_steps})"
             )
-        params = dict(settings.scheduler_params)
-        if kind is lr_scheduler.ReduceLROnPlateau:
-            params.setdefault("mode", "min" if settings.main_metric == "loss" else "max")
-        if kind is lr_scheduler.OneCycleLR:
-            needed = settings.epochs * (epoch_steps if settings.scheduler_step == "batch" else 1)
-            if not {"epochs", "steps_per_epoch"} & params.keys() and params.setdefault("total_steps", needed) < needed:
-                raise InputError(
-                    f"scheduler_params: total_steps {params['total_steps']} is less than the run's {needed}"
-                )
-            params.setdefault("max_lr", settings.learning_rate)
-        schedulers["main"] = _make(kind, "scheduler", params, optimizer)
+        schedulers["main"] = _make(kind, "scheduler", _scheduler_params(settings, kind, epoch_steps), optimizer)
     if settings.warmup_steps:
         schedulers["warmup"] = lr_scheduler.LinearLR(
             optimizer, start_factor=1 / (settings.warmup_steps + 1), total_iters=settings.warmup_steps
@@ -68,8 +61,25 @@ def build_schedulers(
     return schedulers
 
 
+def _scheduler_params(settings: Settings, kind: Any, epoch_steps: int) -> dict[str, Any]:
+    """Return `settings.scheduler_params`, completed by what follows from the rest of the settings.
+
+    ReduceLROnPlateau gets the direction of the main metric; OneCycleLR the length of the run, and the learning rate as
+    its peak. Raise InputError for a OneCycleLR that would end before the run.
+    """
+    params = dict(settings.scheduler_params)
+    if kind is lr_scheduler.ReduceLROnPlateau:
+        params.setdefault("mode", "min" if settings.main_metric == "loss" else "max")
+    if kind is lr_scheduler.OneCycleLR:
+        needed = settings.epochs * (epoch_steps if settings.scheduler_step == "batch" else 1)
+        if not {"epochs", "steps_per_epoch"} & params.keys() and params.setdefault("total_steps", needed) < needed:
+            raise InputError(f"scheduler_params: total_steps {params['total_steps']} is less than the run's {needed}")
+        params.setdefault("max_lr", settings.learning_rate)
+    return params
+
+
 def _find(module: Any, base: type, what: str, name: str) -> Any:
-    """The subclass of `base` that `module` has under that name, or InputError with near matches."""
+    """Return the subclass of `base` that `module` has under that name; raise InputError with near matches."""
     kinds = {
         key: value
         for key, value in vars(module).items()
@@ -81,7 +91,7 @@ def _find(module: Any, base: type, what: str, name: str) -> Any:
 
 
 def _make(kind: Any, what: str, params: dict[str, Any], *arguments: Any, **fixed: Any) -> Any:
-    """`kind(*arguments, **fixed, **params)`, with InputError for parameters that it does not take."""
+    """Return `kind(*arguments, **fixed, **params)`; raise InputError for parameters that it does not take."""
     known = [name for name in inspect.signature(kind).parameters if name not in fixed]
     for name in params:
         if name not in known:

@@ -1,4 +1,4 @@
-"""Pictures of runs and recordings. Figures are made without pyplot, so that no window system is needed."""
+"""The picture of a run's history. Figures are made without pyplot, so that no window system is needed."""
 
 from pathlib import Path
 from typing import IO
@@ -6,6 +6,7 @@ from typing import IO
 import pandas as pd
 from matplotlib.figure import Figure
 
+# title of each plot -> columns of metrics.csv with their labels
 CURVES = {
     "loss": {"train_loss": "training", "valid_loss": "validation"},
     "validation metrics": {"valid_f1": "macro F1", "valid_map": "mAP"},
@@ -14,7 +15,7 @@ CURVES = {
 
 
 def plot_history(metrics_csv: Path, picture: IO[bytes]) -> None:
-    """The curves of a run's `metrics.csv`, as PNG: losses, metrics and learning rate over the epochs."""
+    """Draw the curves of a run's `metrics.csv` as PNG: losses, metrics and learning rate over the epochs."""
     history = pd.read_csv(metrics_csv)
     figure = Figure(figsize=(10, 3), layout="constrained")
     for axes, (title, columns) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):

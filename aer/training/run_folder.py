@@ -1,4 +1,4 @@
-"""A run's folder: what is written there before training, and whether a run may go on in it."""
+"""A run's folder: what is written there before training, and whether a run may be resumed in it."""
 
 import functools
 import json
@@ -17,7 +17,7 @@ from aer.utils.files import beside, remove_parts, write_whole
 from aer.utils.text import as_bytes, printable, some
 from aer.utils.versions import versions
 
-# Settings that may change when a run goes on: they leave what was trained so far as it is.
+# settings that may change when a run is resumed: they leave what was trained so far as it is
 HARMLESS = (
     "epochs",
     "workers",
@@ -28,7 +28,7 @@ HARMLESS = (
     "run_dir",
     "fresh",
 )
-# what stands in a run's folder
+# the files and folders in a run's folder
 SETTINGS, CLASSES, FOLDS, LEFT_OUT, VERSIONS = _AT_START = (
     "settings.json",
     "classes.txt",
@@ -37,25 +37,29 @@ SETTINGS, CLASSES, FOLDS, LEFT_OUT, VERSIONS = _AT_START = (
     "versions.json",
 )
 CHECKPOINTS, TENSORBOARD, HISTORY = "checkpoints", "tensorboard", "metrics.csv"
-UNREADABLE, NONFINITE = "unreadable.csv", "nonfinite_batch.csv"  # a run may leave them before its first epoch is done
+# a run may leave these before its first epoch is done
+UNREADABLE, NONFINITE = "unreadable.csv", "nonfinite_batch.csv"
 _OF_EVERY_RUN = {"model", *(name for name, field in Settings.model_fields.items() if field.is_required())}
 
 
 def choose_run_dir(settings: Settings) -> Path:
-    """`settings.run_dir`, or with `fresh` the first of its numbered neighbours that is not there yet."""
-    folder = settings.run_dir.resolve() if settings.fresh else settings.run_dir  # "." has no name to number
-    original, number = folder, 2
-    while settings.fresh and folder.exists():
+    """Return `settings.run_dir`, or with `fresh` the first of its numbered neighbours that is not there yet."""
+    if not settings.fresh:
+        return settings.run_dir
+    # "." has no name to number
+    original = folder = settings.run_dir.resolve()
+    number = 2
+    while folder.exists():
         folder = original.with_name(f"{original.name}-{number}")
         number += 1
     return folder
 
 
-def check_may_go_on(folder: Path, settings: Settings, folds_csv: str) -> bool:
-    """True if the folder holds a run that these settings continue, False if it holds none.
+def check_resumable(folder: Path, settings: Settings, folds_csv: str) -> bool:
+    """Return True if the folder holds a run that these settings resume, False if it holds none.
 
-    Raises InputError, with the differences, for a run with other settings, other data or fewer epochs than it has
-    done, and for a folder with something else in it, which a run would overwrite or remove.
+    Raise InputError, with the differences, for a run with other settings or other data, for one that has done more
+    epochs than it is to have, and for a folder with something else in it, which a run would overwrite or remove.
     """
     if not folder.exists():
         return False
@@ -68,9 +72,10 @@ def check_may_go_on(folder: Path, settings: Settings, folds_csv: str) -> bool:
     for name in (CHECKPOINTS, TENSORBOARD):
         if (folder / name).exists() and not (folder / name).is_dir():
             raise InputError(f"{folder / name} is a file where a run has a folder; remove it or name another --run-dir")
-    if not checkpoint_file.is_kept_in(folder / CHECKPOINTS):
+    if not checkpoint_file.has_state(folder / CHECKPOINTS):
         _check_nothing_is_lost(folder)
-        return False  # stopped before its first epoch was done
+        # stopped before its first epoch was done
+        return False
     differences = _differences(before, settings)
     if not differences and (changed := compare_folds(folder / FOLDS, folds_csv)):
         differences = [f"the corpus or its folds have changed: {changed}"]
@@ -85,8 +90,8 @@ def check_may_go_on(folder: Path, settings: Settings, folds_csv: str) -> bool:
 
 
 def _check_not_done_yet(folder: Path, epochs: int) -> None:
-    """InputError where a run has done more epochs than it is to have."""
-    path, _ = checkpoint_file.find(folder / CHECKPOINTS)
+    """Raise InputError if the run has done more epochs than it is to have."""
+    path, _ = checkpoint_file.find_state(folder / CHECKPOINTS)
     done = checkpoint_file.read(path)["epoch"] if path is not None else 0
     if done > epochs:
         raise InputError(
@@ -96,7 +101,7 @@ def _check_not_done_yet(folder: Path, epochs: int) -> None:
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
-    """The settings that a run was started with; InputError for a file that no run of aer has written."""
+    """Return the settings that a run was started with; raise InputError for a file that no run of aer has written."""
     path = folder / SETTINGS
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -110,10 +115,10 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 
 def _check_nothing_is_lost(folder: Path) -> None:
-    """InputError where a run without a state has more in its folder than one that was stopped in its first epoch."""
+    """Raise InputError if a run without a state has more in its folder than one that was stopped in its first epoch."""
     checkpoints, tensorboard = folder / CHECKPOINTS, folder / TENSORBOARD
     inside = _names(checkpoints) if checkpoints.exists() else set()
-    # the first epoch's own file is written before the first state: it will be made again
+    # the first epoch's own file is written before the first state: it will be written again
     if (folder / HISTORY).exists() or any(
         checkpoint_file.epoch_of(name) for name in inside - {checkpoint_file.epoch_file(1)}
     ):
@@ -130,11 +135,12 @@ def _check_nothing_is_lost(folder: Path) -> None:
 
 
 def _with_parts(names: Iterable[str]) -> set[str]:
-    """File names, and those that the files have while they are written."""
+    """Return file names, and those that the files have while they are written."""
     return {known for name in names for known in (name, beside(Path(name)).name)}
 
 
 def _check_known(folder: Path, unknown: Iterable[str]) -> None:
+    """Raise InputError if there are any unknown files."""
     if unknown := sorted(unknown):
         raise InputError(
             f"run_dir {folder} holds files that are no run of aer ({some(unknown)}); name another --run-dir"
@@ -142,7 +148,7 @@ def _check_known(folder: Path, unknown: Iterable[str]) -> None:
 
 
 def _differences(before: Mapping[str, Any], settings: Settings) -> list[str]:
-    """What of a run's settings may not change, and has."""
+    """Return what of a run's settings may not change, and has: "batch_size 8 -> 4"."""
     was, now = _flat(before), _flat(settings.model_dump(mode="json"))
     # OneCycleLR plans its whole course: another number of epochs is another course
     fixed = ("epochs",) if settings.scheduler == "OneCycleLR" else ()
@@ -156,6 +162,7 @@ def _write_bytes(content: bytes, file: IO[bytes]) -> None:
 
 
 def _names(folder: Path) -> set[str]:
+    """Return the names in a folder; raise InputError if it can't be read."""
     try:
         return {entry.name for entry in folder.iterdir()}
     except OSError as error:
@@ -163,7 +170,7 @@ def _names(folder: Path) -> set[str]:
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"mel": {"n_mels": 64}} -> {"mel.n_mels": 64}; parameters of optimizer and scheduler stay whole."""
+    """Return {"mel.n_mels": 64} for {"mel": {"n_mels": 64}}; parameters of optimizer and scheduler stay whole."""
     flat: dict[str, Any] = {}
     for name, value in nested.items():
         if isinstance(value, dict) and not name.endswith("_params"):
@@ -174,9 +181,9 @@ def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def write_run(folder: Path, settings: Settings, classes: Sequence[str], folds_csv: str, left_out_csv: str) -> None:
-    """Makes the folder and writes the effective settings, classes, folds and versions; InputError where it can't.
+    """Make the folder and write the effective settings, classes, folds and versions; raise InputError if it can't.
 
-    Each file is whole or absent, and the settings, by which a run is known, come first.
+    Each file is whole or absent, and the settings, by which a run is recognised, come first.
     """
     texts = {
         SETTINGS: json.dumps(settings.model_dump(mode="json"), indent=2) + "\n",
@@ -190,15 +197,15 @@ def write_run(folder: Path, settings: Settings, classes: Sequence[str], folds_cs
         remove_parts(folder)
         for name, text in texts.items():
             content = as_bytes(text)
-            write_whole(folder / name, functools.partial(_write_bytes, content), checkpoint_file.ADVICE)
+            write_whole(folder / name, functools.partial(_write_bytes, content), checkpoint_file.WRITE_ADVICE)
         (folder / CHECKPOINTS).mkdir(exist_ok=True)
     except (OSError, AerError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"run_dir {folder} can't be written: {reason}; name another --run-dir") from error
 
 
-def changes(folder: Path, settings: Settings) -> list[str]:
-    """A line for each harmless setting, and for each package, that has changed since the run was last started."""
+def harmless_changes(folder: Path, settings: Settings) -> list[str]:
+    """Return a line for each harmless setting, and each package, that has changed since the run was last started."""
     before, now = _read_settings(folder), settings.model_dump(mode="json")
     lines = [
         printable(f"changed: {name} {before.get(name)} -> {now[name]}")
@@ -223,6 +230,6 @@ def changes(folder: Path, settings: Settings) -> list[str]:
 
 
 def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """`metrics.csv` of a run: a row per epoch, a column per metric."""
+    """Write `metrics.csv` of a run: a row per epoch, a column per metric."""
     text = pd.DataFrame(list(history)).to_csv(index=False)
-    write_whole(folder / HISTORY, lambda file: file.write(text.encode()), checkpoint_file.ADVICE)
+    write_whole(folder / HISTORY, lambda file: file.write(text.encode()), checkpoint_file.WRITE_ADVICE)

@@ -1,11 +1,9 @@
-"""A run from settings to the best model: corpus, folds, model, loaders, callbacks, and Catalyst's runner."""
+"""A run from settings to the best model: corpus, folds, model, then the loop, and what the run exports."""
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate.utils import broadcast_object_list
 from catalyst.utils.misc import set_global_seed
 
@@ -14,65 +12,55 @@ from aer.corpus.folds import Split, describe, split
 from aer.corpus.sample import SAMPLE_CORPUS
 from aer.corpus.sample.make import make_sample_corpus
 from aer.errors import InputError
+from aer.models.registry import BuildModel, without_pretrained
 from aer.settings import AnySettings
 from aer.training import checkpoint_file
 from aer.training.callbacks.checkpoint import CheckpointCallback
 from aer.training.engine import Engine, Runner, build_engine
-from aer.training.export import leave_bundle, leave_picture, summary
-from aer.training.failures import told_how_to_go_on, told_in_one_line
+from aer.training.export import export_bundle, export_picture, run_summary
+from aer.training.failures import explain_failures, explain_lost_process
 from aer.training.folds_table import folds_csv, left_out_csv
 from aer.training.loop import Learner, fit
 from aer.training.losses import build_loss
 from aer.training.optim import build_optimizer, build_schedulers
-from aer.training.run_folder import changes, check_may_go_on, choose_run_dir, write_run
+from aer.training.run_folder import check_resumable, choose_run_dir, harmless_changes, write_run
 from aer.utils import lock
 from aer.utils.text import near_matches, printable
 
-BuildModel = Callable[[Any, int], torch.nn.Module]  # from PannsSettings or ResnestSettings and the number of classes
-
 
 def train(settings: AnySettings, build_model: BuildModel) -> CheckpointCallback:
-    """Trains a model, or goes on with the run in `settings.run_dir`, and prints what came out.
+    """Train a model, or resume the run in `settings.run_dir`, print the result and return the run's checkpoints.
 
-    Whatever can be wrong with the input is found, as InputError, before the run's folder is made.
+    Raise InputError, before the run's folder is made, for whatever is wrong with the input.
     """
     engine = build_engine(settings)
-    corpus, parts = _find_recordings(settings, engine)
-    folds = folds_csv(corpus, parts)
-    run_dir, goes_on = _plan(settings, engine, folds)
-    epoch_steps = len(parts.train) // _step_clips(settings, engine)
-    learner = _build_learner(settings, build_model, corpus, epoch_steps, goes_on)
-    if settings.initial_weights is not None and not goes_on:
-        taken = checkpoint_file.load_initial_weights(settings.initial_weights, learner.model, settings, corpus.classes)
-        engine.print(taken)
-    lock_of_main = lock.held(run_dir) if engine.is_main_process else contextlib.nullcontext()
+    corpus, sides = _find_recordings(settings, engine)
+    folds = folds_csv(corpus, sides)
+    run_dir, resumes = _choose_run(settings, engine, folds)
+    epoch_steps = len(sides.train) // _step_clips(settings, engine)
+    learner = _build_learner(settings, build_model, corpus, epoch_steps, resumes)
+    if settings.initial_weights is not None and not resumes:
+        note = checkpoint_file.load_initial_weights(settings.initial_weights, learner.model, settings, corpus.classes)
+        engine.print(note)
+    main_lock = lock.held(run_dir) if engine.is_main_process else contextlib.nullcontext()
     runner = Runner()
-    with told_in_one_line(runner, engine, settings, run_dir), told_how_to_go_on(engine), lock_of_main:
+    with explain_failures(runner, engine, settings, run_dir), explain_lost_process(engine), main_lock:
         if engine.is_main_process:
-            _begin(settings, run_dir, goes_on, corpus, folds)
+            _write_start(settings, run_dir, resumes, corpus, folds)
         engine.wait_for_everyone()
-        checkpoints = fit(runner, settings, engine, learner, corpus, parts, run_dir)
+        checkpoints = fit(runner, settings, engine, learner, corpus, sides, run_dir)
         if engine.is_main_process:
-            print(summary(settings, checkpoints, len(parts.valid)))
-            print(leave_bundle(settings, engine, learner.model, corpus, parts, checkpoints))
-            leave_picture(run_dir)  # last: where the disk is full, it is the one to be missed least
+            print(run_summary(settings, checkpoints, len(sides.valid)))
+            print(export_bundle(settings, engine, learner.model, corpus, sides, checkpoints))
+            # last: where the disk is full, it is missed least
+            export_picture(run_dir)
     return checkpoints
 
 
-def _begin(settings: AnySettings, run_dir: Path, goes_on: bool, corpus: Corpus, folds: str) -> None:
-    """Writes what a run's folder holds from the start, once it belongs to this process."""
-    if check_may_go_on(run_dir, settings, folds) != goes_on:
-        raise InputError(f"another process has trained in {run_dir} meanwhile; the same command goes on with its run")
-    if goes_on:
-        for line in changes(run_dir, settings):
-            print(line)
-    write_run(run_dir, settings, corpus.classes, folds, left_out_csv(corpus))
-
-
 def _find_recordings(settings: AnySettings, engine: Engine) -> tuple[Corpus, Split]:
-    """The corpus and who is held out; the sample corpus is made where it is missing."""
-    wanted = settings.corpus == SAMPLE_CORPUS and settings.csv is None
-    if wanted and engine.is_local_main_process and not SAMPLE_CORPUS.exists():
+    """Return the corpus, which is checked, and its two sides; make the sample corpus if it is asked for and missing."""
+    wants_sample = settings.corpus == SAMPLE_CORPUS and settings.csv is None
+    if wants_sample and engine.is_local_main_process and not SAMPLE_CORPUS.exists():
         engine.print(make_sample_corpus(SAMPLE_CORPUS))
     engine.wait_for_everyone()
     corpus = find_corpus(settings.corpus, settings.csv, settings.group_by, settings.background_class)
@@ -85,17 +73,18 @@ def _find_recordings(settings: AnySettings, engine: Engine) -> tuple[Corpus, Spl
     check_classes(corpus)
     if settings.loss_func == "CrossEntropy":
         _check_single_labels(corpus)
-    parts = split(corpus, settings)
-    if _step_clips(settings, engine) > len(parts.train):
+    sides = split(corpus, settings)
+    if _step_clips(settings, engine) > len(sides.train):
         raise InputError(
             f"batch_size {settings.batch_size} x {engine.num_processes} process(es) is larger than the training set "
-            f"of {len(parts.train)} clips: set --batch-size to {len(parts.train) // engine.num_processes} at most"
+            f"of {len(sides.train)} clips: set --batch-size to {len(sides.train) // engine.num_processes} at most"
         )
-    engine.print(describe(corpus, parts))
-    return corpus, parts
+    engine.print(describe(corpus, sides))
+    return corpus, sides
 
 
 def _check_single_labels(corpus: Corpus) -> None:
+    """Raise InputError if a recording has another number of labels than one."""
     other = [recording.path for recording in corpus.recordings if len(recording.labels) != 1]
     if other:
         raise InputError(
@@ -105,29 +94,41 @@ def _check_single_labels(corpus: Corpus) -> None:
 
 
 def _step_clips(settings: AnySettings, engine: Engine) -> int:
-    """Clips in a step of all processes."""
+    """Return the clips in a step of all processes."""
     return settings.batch_size * int(engine.num_processes)
 
 
-def _plan(settings: AnySettings, engine: Engine, folds: str) -> tuple[Path, bool]:
-    """The run's folder and whether a run goes on in it, as the main process finds them before it writes there."""
-    plan: list[Any] = [None]
+def _choose_run(settings: AnySettings, engine: Engine, folds: str) -> tuple[Path, bool]:
+    """Return the run's folder and whether a run is resumed in it, as the main process finds it before it writes."""
+    choice: list[Any] = [None]
     if engine.is_main_process:
         run_dir = choose_run_dir(settings)
-        plan = [(run_dir, check_may_go_on(run_dir, settings, folds))]
-    broadcast_object_list(plan)
-    run_dir, goes_on = plan[0]
-    return run_dir, goes_on
+        choice = [(run_dir, check_resumable(run_dir, settings, folds))]
+    broadcast_object_list(choice)
+    run_dir, resumes = choice[0]
+    return run_dir, resumes
 
 
 def _build_learner(
-    settings: AnySettings, build_model: BuildModel, corpus: Corpus, epoch_steps: int, goes_on: bool
+    settings: AnySettings, build_model: BuildModel, corpus: Corpus, epoch_steps: int, resumes: bool
 ) -> Learner:
-    set_global_seed(settings.seed)  # the same first weights on every process
-    if goes_on:  # the checkpoint replaces all weights: those that the run began with may be gone by now
-        unneeded = {"pretrained_panns": None, "pretrained": False}.items()
-        settings = settings.model_copy(update={name: off for name, off in unneeded if hasattr(settings, name)})
+    """Build model, loss, optimizer and schedulers. `epoch_steps`: steps of an epoch."""
+    # the same first weights on every process
+    set_global_seed(settings.seed)
+    if resumes:
+        # the checkpoint replaces all weights: those that the run began with may be gone by now
+        settings = without_pretrained(settings)
     model = build_model(settings, len(corpus.classes))
     criterion, output_key = build_loss(settings.loss_func)
     optimizer = build_optimizer(settings, model)
     return Learner(model, criterion, output_key, optimizer, build_schedulers(settings, optimizer, epoch_steps))
+
+
+def _write_start(settings: AnySettings, run_dir: Path, resumes: bool, corpus: Corpus, folds: str) -> None:
+    """Write what a run's folder holds from the start, once it belongs to this process."""
+    if check_resumable(run_dir, settings, folds) != resumes:
+        raise InputError(f"another process has trained in {run_dir} meanwhile; the same command goes on with its run")
+    if resumes:
+        for line in harmless_changes(run_dir, settings):
+            print(line)
+    write_run(run_dir, settings, corpus.classes, folds, left_out_csv(corpus))

@@ -1,4 +1,4 @@
-"""Scores of the validation windows by the best epoch's model, kept in a run's folder: what thresholds come from.
+"""Scores of the validation windows by the best epoch's model, kept in a run's folder: thresholds are fitted to them.
 
 N recordings, W windows, C classes.
 """
@@ -17,7 +17,7 @@ from aer.errors import AerError, InputError
 from aer.models import thresholds
 from aer.models.panns import frame_scores
 from aer.training.datasets import READABLE, ValidationWindows
-from aer.training.loaders import build_loader, fetched_whole
+from aer.training.loaders import build_loader, uninterrupted_batches
 from aer.training.metrics import clip_scores
 from aer.utils.csv_files import csv_path
 from aer.utils.files import write_whole
@@ -28,26 +28,31 @@ NAME = "validation_scores.npz"
 
 @dataclass(frozen=True)
 class ValidationScores:
-    """What a model says of recordings that it has not been trained on. Those that can't be read are left out."""
+    """A model's scores of recordings that it has not been trained on. Those that can't be read are left out."""
 
-    recordings: NDArray[np.str_]  # (N,) paths
-    folds: NDArray[np.int64]  # (N,)
+    # (N,) paths
+    recordings: NDArray[np.str_]
+    # (N,)
+    folds: NDArray[np.int64]
     classes: tuple[str, ...]
-    targets: NDArray[np.bool_]  # (N, C)
-    window_recordings: NDArray[np.int64]  # (W,) places in `recordings`, ascending
-    window_scores: NDArray[np.float32]  # (W, C) clip-wise
-    frame_maxima: (
-        NDArray[np.float32] | None
-    )  # (W, C) of `frame_scores`, the highest of each window; None: the model has no frames
-    weights_sha256: str  # of the model, see `bundle.weights_digest`; of several models: ""
+    # (N, C)
+    targets: NDArray[np.bool_]
+    # (W,) indices of `recordings`, ascending
+    window_recordings: NDArray[np.int64]
+    # (W, C) clip-wise probabilities
+    window_scores: NDArray[np.float32]
+    # (W, C) the highest of each window's `frame_scores`; None: the model has no frames
+    frame_maxima: NDArray[np.float32] | None
+    # of the model, see `bundle.weights_digest`; of several models: ""
+    weights_sha256: str
 
-    def by_recording(self, how: Literal["mean", "max"]) -> NDArray[np.float64]:
-        """(N, C) scores of recordings, as the metrics of a run take them."""
-        _, scores = clip_scores(self.window_scores, self.window_recordings, how)
+    def by_recording(self, clip_score: Literal["mean", "max"]) -> NDArray[np.float64]:
+        """Return the scores (N, C) of recordings, as the metrics of a run take them."""
+        _, scores = clip_scores(self.window_scores, self.window_recordings, clip_score)
         return scores
 
 
-def score(
+def score_windows(
     model: torch.nn.Module,
     windows: ValidationWindows,
     classes: Sequence[str],
@@ -56,32 +61,33 @@ def score(
     batch_size: int,
     workers: int,
 ) -> ValidationScores:
-    """Runs the model, in eval mode, over all windows on the device that it is on. Nothing is drawn.
+    """Run the model, in eval mode, over all windows on the device that it is on. Nothing is drawn.
 
-    A recording with a window that can't be read is left out as a whole, as in the metrics. AerError if that is all.
+    A recording with a window that can't be read is left out as a whole, as in the metrics. Raise AerError if none is
+    left.
     """
     device = next(model.parameters()).device
     loader = build_loader(windows, batch_size, workers)
-    parts: list[tuple[torch.Tensor, ...]] = []
+    rows: list[tuple[torch.Tensor, ...]] = []
     model.eval()
     with torch.inference_mode():
-        batches = fetched_whole(loader)
+        batches = uninterrupted_batches(loader)
         for batch in track(batches, len(loader), "scores for thresholds", "batch"):
             output = model(batch["waveform"].to(device))
             frames = frame_scores(output).amax(dim=1) if "framewise_output" in output else None
             outputs = [output["clipwise_output"], *([frames] if frames is not None else [])]
-            parts.append((batch["clip"], batch["unreadable"], *(part.float().cpu() for part in outputs)))
-    clips, unreadable, *scores = (torch.cat(listed).numpy() for listed in zip(*parts, strict=True))
+            rows.append((batch["clip"], batch["unreadable"], *(output.float().cpu() for output in outputs)))
+    clips, unreadable, *scores = (torch.cat(column).numpy() for column in zip(*rows, strict=True))
     readable = ~np.isin(clips, unreadable[unreadable != READABLE])
     if not readable.any():
         raise AerError("no recording of the validation fold can be read")
-    used, places = np.unique(clips[readable], return_inverse=True)
+    used, window_recordings = np.unique(clips[readable], return_inverse=True)
     return ValidationScores(
         recordings=np.array([csv_path(windows.recordings[i].path) for i in used.tolist()]),
         folds=np.full(len(used), fold),
         classes=tuple(classes),
         targets=windows.targets.numpy()[used] > 0,
-        window_recordings=places,
+        window_recordings=window_recordings,
         window_scores=scores[0][readable],
         frame_maxima=scores[1][readable] if len(scores) > 1 else None,
         weights_sha256=weights_sha256,
@@ -89,7 +95,7 @@ def score(
 
 
 def fit_thresholds(scores: ValidationScores) -> dict[str, list[thresholds.ClassThresholds] | None]:
-    """{"window": ..., "frame": ...}: per class, from windows that have their recording's labels."""
+    """Return {"window": ..., "frame": ...}: thresholds per class, from windows with their recording's labels."""
     targets = scores.targets[scores.window_recordings]
     by_window = thresholds.fit(targets, scores.window_scores, scores.window_recordings)
     by_frame = None
@@ -98,8 +104,8 @@ def fit_thresholds(scores: ValidationScores) -> dict[str, list[thresholds.ClassT
     return {"window": by_window, "frame": by_frame}
 
 
-def as_plain(fitted: dict[str, list[thresholds.ClassThresholds] | None]) -> dict[str, list[object] | None]:
-    """What `fit_thresholds` gives, for JSON."""
+def thresholds_to_json(fitted: dict[str, list[thresholds.ClassThresholds] | None]) -> dict[str, list[object] | None]:
+    """Return what `fit_thresholds` returned as JSON can hold it."""
     return {
         name: None if entries is None else [thresholds.to_dict(entry) for entry in entries]
         for name, entries in fitted.items()
@@ -107,7 +113,10 @@ def as_plain(fitted: dict[str, list[thresholds.ClassThresholds] | None]) -> dict
 
 
 def save(path: Path, scores: ValidationScores, advice: str) -> None:
-    """An .npz file, whole or absent; the same scores give the same bytes."""
+    """Write an .npz file, whole or absent; the same scores give the same bytes.
+
+    Raise AerError, which ends with `advice`, if it can't be written.
+    """
     arrays = {
         "recordings": scores.recordings,
         "folds": scores.folds,
@@ -123,7 +132,7 @@ def save(path: Path, scores: ValidationScores, advice: str) -> None:
 
 
 def load(path: Path) -> ValidationScores:
-    """Reads what `save` wrote; InputError, in one line, where that can't be done."""
+    """Read what `save` wrote; raise InputError, in one line, if that can't be done."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -143,8 +152,8 @@ def load(path: Path) -> ValidationScores:
         raise InputError(f"{path}: can't be read as scores: {' '.join(str(error).split())[:200]}") from error
 
 
-def kept(path: Path, weights_sha256: str) -> ValidationScores | None:
-    """The scores in the file, if they are whole and by the model of that digest."""
+def load_if_by(path: Path, weights_sha256: str) -> ValidationScores | None:
+    """Return the scores in the file if they are whole and by the model of that digest, else None."""
     try:
         scores = load(path)
     except InputError:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import launcher
 from helpers.paths import ROOT
 from pydantic import ValidationError
 
@@ -117,7 +118,7 @@ def test_a_broken_config_module_is_one_line(tmp_path: Path, text: str, message: 
 )
 @pytest.mark.parametrize("script", ["train_panns.py", "train_resnest.py"])
 def test_bad_options_end_a_script_with_one_line_and_status_2(script: str, options: str, message: str) -> None:
-    done = subprocess.run([sys.executable, ROOT / script, *options.split()], capture_output=True, text=True)
+    done = launcher.run([sys.executable, ROOT / script, *options.split()], forked=script == "train_resnest.py")
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith(message)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from helpers import launcher
 from helpers.paths import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,8 @@ from aer.cli import app
 from aer.corpus.discovery import find_corpus
 from aer.corpus.survey import levels
 from aer.errors import InputError
+
+pytestmark = pytest.mark.xdist_group("survey")  # what its fixtures make is made once
 
 RATE = 8000
 
@@ -38,7 +41,7 @@ def write(path: Path, samples: np.ndarray, rate: int = RATE) -> Path:
 
 def run(*options: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "aer", "corpus", *map(str, options)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return launcher.run(command, cwd=ROOT, timeout=120)
 
 
 def plain_corpus(root: Path, n_each: int = 6) -> Path:
@@ -219,7 +222,7 @@ def test_no_cell_of_the_details_is_a_formula(tmp_path: Path) -> None:
     (tmp_path / "+b/@c.wav").write_text("no sound")
     (tmp_path / "list.csv").write_text("path,labels\n=1+1/=a.wav,=1+1;-x\n+b/=a.wav,+b\n+b/@c.wav,wren\n")
     command = [sys.executable, "-m", "aer", "corpus", ".", "--csv", "list.csv", "--details", "d.csv"]
-    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=120)
+    launcher.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=120)
     table = pd.read_csv(tmp_path / "d.csv", keep_default_na=False, dtype=str)
     assert table["labels"].tolist() == ["'=1+1;'-x", "'+b", ""]
     assert table["path"].tolist() == ["./=1+1/=a.wav", "./+b/=a.wav", "./+b/@c.wav"]

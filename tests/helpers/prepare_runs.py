@@ -1,7 +1,6 @@
 """`aer prepare` as its users call it, raw recordings for it, and what it should make of them."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pandas as pd
 import soundfile
 import soxr
 
+from helpers import launcher
 from helpers.paths import ROOT, SHARED
 
 FSDD = SHARED / "data" / "fsdd"
@@ -20,9 +20,7 @@ COMMAND = (sys.executable, "-m", "aer", "prepare")
 def prepare(*arguments: object, status: int = 0, **options: object) -> str:
     """Run the command; return what it printed on both outputs."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*COMMAND, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=120, **options
-    )
+    done = launcher.run([*COMMAND, *arguments], env=environment, timeout=120, **options)
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr

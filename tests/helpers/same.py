@@ -31,7 +31,12 @@ def difference(one: Any, other: Any, where: str = "") -> str | None:
         pairs = [(f"{where}[{i}]", a, b) for i, (a, b) in enumerate(zip(one, other, strict=True))]
     else:
         return None if one == other else f"{where}: {one!r} and {other!r}"
-    return next((found for place, a, b in pairs if (found := difference(a, b, place))), None)
+    return next((found for at, a, b in pairs if (found := difference(a, b, at))), None)
+
+
+def same_tensors(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+    """Whether two state dicts have the same names and the same numbers."""
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def checkpoint_differences(one: Path, other: Path) -> list[str]:

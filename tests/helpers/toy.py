@@ -1,26 +1,28 @@
 """A small real model and real loaders for tests of the training loop: seconds, not minutes."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from catalyst import dl
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from aer.settings import MetricName
 from aer.training.callbacks.checkpoint import CheckpointCallback
-from aer.training.callbacks.loggers import TensorboardHistory
-from aer.training.callbacks.metrics import F1Callback, MAPCallback, ValidationLossCallback
-from aer.training.callbacks.steps import BackwardCallback, EpochSeedCallback, LossCallback, OptimizerCallback
-from aer.training.callbacks.unreadable import UnreadableCallback
 from aer.training.datasets import EpochSampler
 from aer.training.engine import Engine, Runner
+from aer.training.loaders import build_loader
+from aer.training.loop import Learner, LoopData, LoopOptions, run_loop
 from aer.training.losses import build_loss
-from aer.training.nonfinite import Blame
 
 N_CLASSES = 3
 SAMPLES = 16
+# of the recordings, and what checkpoints say of the model
+NAMES = {"train": [f"t{i}" for i in range(26)], "valid": [f"v{i}" for i in range(13)]}
+METADATA = {"model_kind": "toy", "classes": ["a", "b", "c"], "settings": "{}"}
 
 
 class ToyModel(torch.nn.Module):
@@ -74,7 +76,7 @@ class ToyWindows(Dataset[dict[str, torch.Tensor]]):
 
 
 class WithinEpoch:
-    """What a run needs to go on within an epoch: how often its state is written, and clips in an order of its own."""
+    """What a run needs to be resumed within an epoch: how often its state is written, and clips in their own order."""
 
     def __init__(self, every_steps: int | None, workers: int = 0, unreadable: Sequence[int] = ()):
         self.every_steps = every_steps
@@ -91,16 +93,16 @@ def toy_train(
     learning_rate: float = 0.05,
     scheduler_params: Mapping[str, Any] | None = None,
     clip_gradient_norm: float | None = None,
-    metric: str = "loss",
+    metric: MetricName = "loss",
     extra: Sequence[dl.Callback] = (),
     model: torch.nn.Module | None = None,
     within: WithinEpoch | None = None,
     engine: Engine | None = None,
     batch_size: int = 8,
-    scheduler_step: str = "epoch",
+    scheduler_step: Literal["epoch", "batch"] = "epoch",
     max_unreadable_share: float = 1.0,
 ) -> tuple[CheckpointCallback, torch.nn.Module]:
-    """A run of the real loop in `run_dir`, which goes on where there is one."""
+    """Train with the real loop in `run_dir`, or resume the run there; return its checkpoints and the model."""
     torch.manual_seed(1)
     model = model or ToyModel()
     criterion, output_key = build_loss("BCEWithLogits")
@@ -109,58 +111,33 @@ def toy_train(
     if scheduler_params is not None:
         schedulers["main"] = torch.optim.lr_scheduler.CosineAnnealingLR(made, **scheduler_params)
     (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
-    about = {"model_kind": "toy", "classes": ["a", "b", "c"], "settings": "{}"}
     part = within or WithinEpoch(None)
-    names = {"train": [f"t{i}" for i in range(26)], "valid": [f"v{i}" for i in range(13)]}
-    loss, unreadable = LossCallback(criterion, output_key), UnreadableCallback(names, run_dir, max_unreadable_share)
-    blame = Blame(run_dir, names, learning_rate)
-    optimizer_steps = OptimizerCallback(blame)
-    checkpoints = CheckpointCallback(
-        run_dir,
-        about,
-        metric,
-        2,
-        part.every_steps,
-        part.sampler,
-        {"loss": loss, "unreadable": unreadable, "optimizer": optimizer_steps},
+    data = LoopData(
+        train=build_loader(
+            part.train_set, batch_size, part.workers, sampler=part.sampler if within else None, drop_last=True
+        ),
+        valid=build_loader(valid or ToyWindows(13, seed=5, windows_per_clip=3), batch_size, workers=0),
+        sampler=part.sampler,
+        epoch_sources=[part.sampler],
+        names=NAMES,
     )
-    sampler = part.sampler if within else None
-    engine = engine or Engine(cpu=True)
-    Runner().train(
-        engine=engine,
-        model=model,
-        criterion=criterion,
-        optimizer=made,
-        scheduler=schedulers or None,
-        loaders={
-            "train": DataLoader(
-                part.train_set,
-                batch_size,
-                drop_last=True,
-                sampler=sampler,
-                num_workers=part.workers,
-                persistent_workers=part.workers > 0,
-                generator=torch.Generator(),
-            ),
-            "valid": DataLoader(valid or ToyWindows(13, seed=5, windows_per_clip=3), batch_size),
-        },
-        num_epochs=epochs,
+    options = LoopOptions(
+        epochs=epochs,
         seed=3,
-        callbacks=[
-            EpochSeedCallback(3, [part.sampler]),
-            loss,
-            ValidationLossCallback(criterion, output_key, blame),
-            F1Callback(),
-            MAPCallback(),
-            unreadable,
-            BackwardCallback(clip_gradient_norm, blame),
-            optimizer_steps,
-            *([dl.SchedulerCallback(scheduler_key="main", mode=scheduler_step)] if schedulers else []),
-            *extra,
-            checkpoints,
-        ],
-        loggers={"console": dl.ConsoleLogger(), "tensorboard": TensorboardHistory(checkpoints)}
-        if engine.is_main_process
-        else {},
+        learning_rate=learning_rate,
+        main_metric=metric,
+        keep_best=2,
+        checkpoint_every_steps=part.every_steps,
+        max_unreadable_share=max_unreadable_share,
+        clip_gradient_norm=clip_gradient_norm,
+        scheduler_step=scheduler_step,
     )
-    return checkpoints, model
+    learner = Learner(model, criterion, output_key, made, schedulers)
+    engine = engine or Engine(cpu=True)
+    return run_loop(Runner(), engine, learner, data, options, run_dir, METADATA, extra), model
+
+
+def metrics_rows(run_dir: Path) -> list[dict[str, str]]:
+    """The rows of a run's metrics.csv."""
+    with (run_dir / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))

@@ -21,12 +21,12 @@ from aer.cli.errors import run_command
 from aer.corpus.discovery import find_corpus
 from aer.models.resnest import build_resnest
 from aer.settings import ResnestSettings
-from aer.training.callbacks.metrics import F1Callback, MAPCallback, ValidationLossCallback
 from aer.training.datasets import ValidationWindows
 from aer.training.engine import Engine, Runner
-from aer.training.failures import told_how_to_go_on
+from aer.training.failures import explain_lost_process
+from aer.training.loop import LoopOptions, metric_callbacks
 from aer.training.losses import build_loss
-from aer.training.nonfinite import Blame
+from aer.training.nonfinite import NonfiniteReporter
 from helpers.toy import ToyModel, WithinEpoch, toy_train
 
 
@@ -61,8 +61,8 @@ def evaluate(folder: Path, batch_size: int, engine: Engine) -> None:
     model = build_resnest(settings, len(corpus.classes))
     criterion, output_key = build_loss(settings.loss_func)
     windows = ValidationWindows(corpus.recordings, corpus.classes, settings)
-    blame = Blame(folder, {"valid": [str(recording.path) for recording in windows.recordings]}, 1e-3)
-    metrics = [ValidationLossCallback(criterion, output_key, blame), F1Callback(), MAPCallback()]
+    reporter = NonfiniteReporter(folder, {"valid": [str(recording.path) for recording in windows.recordings]}, 1e-3)
+    metrics = metric_callbacks(criterion, output_key, reporter, LoopOptions.of(settings))
     Runner().train(
         engine=engine,
         model=model,
@@ -76,7 +76,7 @@ def main() -> None:
     what, folder, batch_size = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     engine = Engine(cpu=True)
     torch.set_num_threads(1)
-    with told_how_to_go_on(engine):
+    with explain_lost_process(engine):
         torch.manual_seed(1)
         if what == "quickly":
             toy_train(folder, 3, engine=engine, batch_size=batch_size, model=ToyModel(0), within=WithinEpoch(None))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from helpers import launcher
 from helpers.paths import HELPERS, ROOT
 from helpers.recordings import bursts, recognised, recordings_of, same, write
 from helpers.tiny_predict import RATE, tiny_bundle, tiny_plan
@@ -80,9 +81,7 @@ def long_work(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     for number in range(30):
         write(tmp_path / f"in/{number:02}.wav", 2.0, number)
     command = [sys.executable, str(SCRIPT), str(tmp_path / "out"), "4", "0.2", str(tmp_path / "in")]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
-    )
+    process = launcher.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, start_new_session=True)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and len(list((tmp_path / "out").glob("parts/*.npz"))) < 3:
         time.sleep(0.05)
@@ -118,7 +117,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
             for _ in range(minutes):
                 file.write(minute)
         command = [sys.executable, str(SCRIPT), str(tmp_path / f"out{minutes}"), "16", "0", str(path)]
-        said = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+        said = launcher.run(command, cwd=ROOT, check=True).stdout
         return float(said.partition("VmHWM:")[2].split()[0]) / 1024
 
     # 20 minutes as float32 are 77 MB

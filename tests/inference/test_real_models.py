@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from helpers import launcher
 from helpers.bundles import METRICS, small, some_thresholds
 from helpers.paths import ROOT
 from helpers.recordings import bursts, in_memory, recognised, recordings_of
@@ -31,6 +32,8 @@ from aer.training import validation_scores
 from aer.training.datasets import ValidationWindows
 
 BIRDS = ("robin", "wren", "owl")
+
+pytestmark = pytest.mark.xdist_group("real_models")  # what its fixtures make is made once
 
 
 def build(kind: str, folder: Path) -> tuple[Path, AnySettings, torch.nn.Module]:
@@ -55,7 +58,11 @@ def build(kind: str, folder: Path) -> tuple[Path, AnySettings, torch.nn.Module]:
     }
     path = folder / f"{kind}.aer"
     bundle.write(
-        path, bundle.about(settings, BIRDS, 3, METRICS, model.state_dict()), thresholds, model.state_dict(), "make room"
+        path,
+        bundle.build_metadata(settings, BIRDS, 3, METRICS, model.state_dict()),
+        thresholds,
+        model.state_dict(),
+        "make room",
     )
     return path, settings, model
 
@@ -81,7 +88,7 @@ def test_scores_are_those_of_validation_and_of_the_same_audio_alone(
         for recording in recordings
     ]
     windows = ValidationWindows(listed, BIRDS, settings)
-    expected = validation_scores.score(model, windows, BIRDS, 0, "", batch_size=7, workers=0)
+    expected = validation_scores.score_windows(model, windows, BIRDS, 0, "", batch_size=7, workers=0)
     assert len(expected.window_scores) == sum(len(result.scores) for result in results)
     for place, result in enumerate(results):
         np.testing.assert_allclose(
@@ -101,10 +108,10 @@ def test_scores_are_those_of_validation_and_of_the_same_audio_alone(
     assert np.concatenate([result.scores for result in results]).std(axis=0).max() > 1e-3  # they tell windows apart
 
 
-def aer(*arguments: str | Path, cwd: Path, launcher: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, *(launcher or ("-m", "aer")), *map(str, arguments)]
+def aer(*arguments: str | Path, cwd: Path, before: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, *(before or ("-m", "aer")), *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
+    return launcher.run(command, cwd=cwd, env=environment, timeout=240)
 
 
 def test_the_command(folder: Path, real: dict[str, tuple[Path, AnySettings, torch.nn.Module]]) -> None:
@@ -149,7 +156,7 @@ def test_the_command(folder: Path, real: dict[str, tuple[Path, AnySettings, torc
     before = (folder / "predictions/events.csv").read_bytes()
     by_two = aer(
         *call, "--out", "by_two", cwd=folder,
-        launcher=("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "aer"),
+        before=("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "aer"),
     )  # fmt: skip
     assert by_two.returncode == 0, by_two.stderr
     assert by_two.stdout.count("8 recordings\n") == 1  # one process speaks

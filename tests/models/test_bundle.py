@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from helpers import launcher
 from helpers.bundles import METRICS, small, some_thresholds
 from helpers.paths import ROOT
 
@@ -25,6 +26,8 @@ from aer.models.panns import build_panns
 from aer.models.resnest import build_resnest
 from aer.models.summary import flops, summary
 from aer.settings import AnySettings, PannsSettings
+
+pytestmark = pytest.mark.xdist_group("bundle")  # what its fixtures make is made once
 
 CLASSES = ("robin", "wren", "owl\udcff")  # a folder's name need not be UTF-8
 ADVICE = "make room"
@@ -46,7 +49,7 @@ def models() -> dict[str, torch.nn.Module]:
 
 
 def about(settings: AnySettings, model: torch.nn.Module) -> dict[str, Any]:
-    return bundle.about(settings, CLASSES, 3, METRICS, model.state_dict())
+    return bundle.build_metadata(settings, CLASSES, 3, METRICS, model.state_dict())
 
 
 def write(path: Path, settings: AnySettings, model: torch.nn.Module) -> Path:
@@ -98,8 +101,8 @@ def test_it_is_a_safetensors_file_for_any_reader(files: dict[str, Path], models:
     assert content[8 + n_bytes :][begin:end] == weights["head.6.bias"].numpy().tobytes()
     zeroed = content.replace(told["sha256"].encode(), b"0" * 64, 1)
     assert hashlib.sha256(zeroed).hexdigest() == told["sha256"]
-    assert bundle.is_of(files["resnest"], about(small("resnest"), models["resnest"]))
-    assert not bundle.is_of(files["resnest"], about(small("resnest", seed=9), models["resnest"]))
+    assert bundle.has_metadata(files["resnest"], about(small("resnest"), models["resnest"]))
+    assert not bundle.has_metadata(files["resnest"], about(small("resnest", seed=9), models["resnest"]))
 
 
 def test_the_same_run_gives_the_same_bytes_wherever_it_was(
@@ -327,12 +330,6 @@ def test_flops_are_those_counted_by_hand() -> None:
 
 
 def test_the_summary_of_no_bundle_is_one_line(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "aer", "summary", "nothing.aer"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    command = [sys.executable, "-m", "aer", "summary", "nothing.aer"]
+    done = launcher.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""}, forked=False)
     assert (done.returncode, done.stderr) == (2, "error: nothing.aer: no such file\n")

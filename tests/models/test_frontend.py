@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from aer.models.frontend import MelImage, build_logmel, build_spectrogram
 from aer.settings import MelSettings
 
+pytestmark = pytest.mark.xdist_group("librosa")  # which is imported once, for seconds
+
 SAMPLE_RATE = 32000
 PANNS_MEL = MelSettings(window_samples=1024, hop_samples=320, n_mels=64, fmin_hz=50, fmax_hz=14000)
 IMAGE_MEL = MelSettings(window_samples=2048, hop_samples=512, n_mels=128, fmin_hz=20, fmax_hz=16000)

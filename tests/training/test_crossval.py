@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import launcher
 from helpers.corpora import SMALL, make_corpus
 from helpers.paths import HELPERS, ROOT
 from helpers.same import run_differences
@@ -25,6 +26,8 @@ from aer.models.summary import summary
 from aer.training import checkpoint_file, validation_scores
 from aer.training.crossval import FIGURES, POOLED, crossval, pool
 from aer.training.train import train
+
+pytestmark = pytest.mark.xdist_group("crossval")  # what its fixtures make is made once
 
 TESTS = HELPERS
 N_FOLDS = 3
@@ -46,13 +49,12 @@ def start(folder: Path, run_dir: str, **environment: object) -> "subprocess.Pope
         "--learning-rate 0.3 --warmup-steps 0 --scheduler None --device cpu --loss-func BCEWithLogits "
         "--main-metric loss --background-class nocall --max-unreadable-share 0.5"
     )
-    return subprocess.Popen(
+    return launcher.Popen(
         [sys.executable, str(TESTS / "tiny_crossval.py"), *options.split()],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", "TINY_FRAMES": "1", **{k: str(v) for k, v in environment.items()}},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
     )
 
 
@@ -161,14 +163,8 @@ def test_folds_that_do_not_fit_together(folder: Path) -> None:
 
 def aer(options: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-m", "aer", *options.split()],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
+    command = [sys.executable, "-m", "aer", *options.split()]
+    return launcher.run(command, cwd=folder, env=environment, timeout=400)
 
 
 def test_the_command_with_a_real_model(tmp_path: Path) -> None:

@@ -19,11 +19,12 @@ import psutil
 import pytest
 import soundfile
 import torch
+from helpers import launcher
 from helpers.paths import HELPERS, ROOT
 from torch.utils.data import DataLoader, Dataset
 
 from aer.training import checkpoint_file
-from aer.training.failures import continue_command, lost_worker, memory_advice
+from aer.training.failures import lost_worker, memory_advice, resume_command
 from aer.utils.devices import is_out_of_memory
 
 TINY = HELPERS / "tiny.py"
@@ -66,11 +67,10 @@ def start(folder: Path) -> Iterator[Start]:
     def begin(options: str | list[str], **environment: object) -> "subprocess.Popen[str]":
         if isinstance(options, str):
             options = [sys.executable, str(TINY), *shlex.split(OPTIONS), *shlex.split(options)]
-        process = subprocess.Popen(
+        process = launcher.Popen(
             options,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
             cwd=folder,
             start_new_session=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in environment.items()}},
@@ -283,8 +283,8 @@ def test_every_kind_of_memory_error_is_known() -> None:
         assert is_out_of_memory(caught.value)
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    assert "lower clip_duration_s" in memory_advice(2, 0, goes_on=False)
-    assert memory_advice(64, 4, goes_on=True).startswith(
+    assert "lower clip_duration_s" in memory_advice(2, 0, has_state=False)
+    assert memory_advice(64, 4, has_state=True).startswith(
         "batch_size is 64: set --batch-size to 32 or less with --fresh"
     )
 
@@ -320,12 +320,12 @@ def test_every_death_of_a_worker_is_known(how: Callable[[], object], told: str) 
 def test_the_command_that_goes_on() -> None:
     argv = ["python", "train_panns.py", "--corpus", "my birds", "--run-dir", "runs/a", "--fresh"]
     plain = "python train_panns.py --corpus 'my birds' --run-dir runs/a"
-    assert continue_command(argv[:-1], False, Path("runs/a")) == plain
-    assert continue_command(argv, True, Path("/x/runs/a-2")) == plain.replace("runs/a", "/x/runs/a-2")
-    assert continue_command(["python", "t.py", "--run_dir=a", "--fresh"], True, Path("b c")) == (
+    assert resume_command(argv[:-1], False, Path("runs/a")) == plain
+    assert resume_command(argv, True, Path("/x/runs/a-2")) == plain.replace("runs/a", "/x/runs/a-2")
+    assert resume_command(["python", "t.py", "--run_dir=a", "--fresh"], True, Path("b c")) == (
         "python t.py --run-dir 'b c'"
     )
-    assert continue_command(["python", "t.py"], True, Path("b")) == "python t.py --run-dir b --no-fresh"
-    assert continue_command(["/usr/bin/python", "-u", "t.py", "--fresh"], True, Path("b"), processes=2) == (
+    assert resume_command(["python", "t.py"], True, Path("b")) == "python t.py --run-dir b --no-fresh"
+    assert resume_command(["/usr/bin/python", "-u", "t.py", "--fresh"], True, Path("b"), processes=2) == (
         "torchrun --nproc_per_node=2 t.py --run-dir b"
     )

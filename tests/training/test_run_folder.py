@@ -8,7 +8,7 @@ import pytest
 import config
 from aer.errors import InputError
 from aer.settings import PannsSettings
-from aer.training.run_folder import changes, check_may_go_on, choose_run_dir, write_run
+from aer.training.run_folder import check_resumable, choose_run_dir, harmless_changes, write_run
 from aer.utils import lock
 
 FOLDS = "path,labels,fold,side,duration_s,sample_rate\na.wav,x,0,train,1.5,32000\n"
@@ -27,17 +27,17 @@ def started(folder: Path, **changes: object) -> Path:
 
 def test_the_same_settings_go_on(tmp_path: Path) -> None:
     folder = started(tmp_path / "run")
-    assert check_may_go_on(folder, settings(folder), FOLDS)
-    assert check_may_go_on(folder, settings(folder, epochs=99, workers=3, device="cpu"), FOLDS)
+    assert check_resumable(folder, settings(folder), FOLDS)
+    assert check_resumable(folder, settings(folder, epochs=99, workers=3, device="cpu"), FOLDS)
     assert (folder / "classes.txt").read_text() == "x\ny\n"
     assert json.loads((folder / "settings.json").read_text())["seed"] == 444
 
 
 def test_harmless_changes_are_noted(tmp_path: Path) -> None:
     folder = started(tmp_path / "run")
-    assert changes(folder, settings(folder)) == []
+    assert harmless_changes(folder, settings(folder)) == []
     other = settings(folder, epochs=9, workers=1, device="cpu", keep_best=1, checkpoint_every_steps=5, fresh=True)
-    assert changes(folder, other) == [
+    assert harmless_changes(folder, other) == [
         "changed: epochs 8 -> 9",
         "changed: workers 0 -> 1",
         "changed: device auto -> cpu",
@@ -46,7 +46,7 @@ def test_harmless_changes_are_noted(tmp_path: Path) -> None:
     ]
     versions = json.loads((folder / "versions.json").read_text())
     (folder / "versions.json").write_text(json.dumps(versions | {"torch": "2.0"}))
-    (line,) = changes(folder, settings(folder))
+    (line,) = harmless_changes(folder, settings(folder))
     assert line.startswith(f"changed: torch 2.0 -> {versions['torch']}; ")
 
 
@@ -54,10 +54,10 @@ def test_a_run_whose_states_are_gone_is_not_overwritten(tmp_path: Path) -> None:
     folder = started(tmp_path / "run")
     (folder / "metrics.csv").write_text("epoch\n1\n")
     (folder / "checkpoints/last.pth").rename(folder / "checkpoints/previous.pth")
-    assert check_may_go_on(folder, settings(folder), FOLDS)
+    assert check_resumable(folder, settings(folder), FOLDS)
     (folder / "checkpoints/previous.pth").unlink()
     with pytest.raises(InputError, match=r"last.pth and previous.pth are gone: .* --fresh"):
-        check_may_go_on(folder, settings(folder), FOLDS)
+        check_resumable(folder, settings(folder), FOLDS)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_other_settings_or_data_are_refused(
 ) -> None:
     folder = started(tmp_path / "run")
     with pytest.raises(InputError) as caught:
-        check_may_go_on(folder, settings(folder, **changed), folds)
+        check_resumable(folder, settings(folder, **changed), folds)
     assert message in str(caught.value)
     assert "--fresh" in str(caught.value)
 
@@ -90,9 +90,9 @@ def test_other_settings_or_data_are_refused(
 def test_one_cycle_can_not_be_made_longer(tmp_path: Path) -> None:
     cycle = {"scheduler": "OneCycleLR", "scheduler_params": {}, "warmup_steps": 0}
     folder = started(tmp_path / "run", **cycle)
-    assert check_may_go_on(folder, settings(folder, **cycle), FOLDS)
+    assert check_resumable(folder, settings(folder, **cycle), FOLDS)
     with pytest.raises(InputError, match="epochs 8 -> 9"):
-        check_may_go_on(folder, settings(folder, **cycle, epochs=9), FOLDS)
+        check_resumable(folder, settings(folder, **cycle, epochs=9), FOLDS)
 
 
 def test_a_start_that_was_killed_at_any_file_is_no_obstacle(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_start_that_was_killed_at_any_file_is_no_obstacle(tmp_path: Path) -> N
             (folder / name).write_bytes((whole / name).read_bytes())
         (folder / ".settings.json.part").write_text("{ half")
         (folder / lock.NAME).write_text("process 1 on some machine")
-        assert not check_may_go_on(folder, settings(folder), FOLDS)
+        assert not check_resumable(folder, settings(folder), FOLDS)
         write_run(folder, settings(folder), ["x", "y"], FOLDS, "path,reason\n")
         assert not list(folder.glob(".*.part"))
 
@@ -114,10 +114,10 @@ def test_a_start_that_was_killed_at_any_file_is_no_obstacle(tmp_path: Path) -> N
 def test_folders_that_are_something_else(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file"):
-        check_may_go_on(tmp_path / "file", settings(tmp_path), FOLDS)
+        check_resumable(tmp_path / "file", settings(tmp_path), FOLDS)
     with pytest.raises(InputError, match=r"holds files that are no run of aer \(file\)"):
-        check_may_go_on(tmp_path, settings(tmp_path), FOLDS)
-    assert not check_may_go_on(tmp_path / "new", settings(tmp_path), FOLDS)
+        check_resumable(tmp_path, settings(tmp_path), FOLDS)
+    assert not check_resumable(tmp_path / "new", settings(tmp_path), FOLDS)
     with pytest.raises(InputError, match="can't be written"):
         write_run(tmp_path / "file" / "run", settings(tmp_path), [], FOLDS, "")
 
@@ -145,7 +145,7 @@ def test_settings_that_no_run_has_written(tmp_path: Path, content: str | bytes |
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     for _ in ("with a state", "without"):
         with pytest.raises(InputError, match=message) as caught:
-            check_may_go_on(folder, settings(folder), FOLDS)
+            check_resumable(folder, settings(folder), FOLDS)
         assert "\n" not in str(caught.value)
         assert "another --run-dir" in str(caught.value)
         (folder / "checkpoints/last.pth").unlink(missing_ok=True)
@@ -171,11 +171,11 @@ def test_without_a_state_nothing_else_may_be_in_the_folder(tmp_path: Path, name:
     for own in ("unreadable.csv", "nonfinite_batch.csv", ".unreadable.csv.part", lock.NAME):
         (folder / own).write_text("")
     (folder / "tensorboard").mkdir()
-    assert not check_may_go_on(folder, settings(folder), FOLDS)
+    assert not check_resumable(folder, settings(folder), FOLDS)
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text("mine")
     with pytest.raises(InputError, match=message):
-        check_may_go_on(folder, settings(folder), FOLDS)
+        check_resumable(folder, settings(folder), FOLDS)
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "tensorboard"])
@@ -185,24 +185,24 @@ def test_a_file_where_a_run_has_a_folder(tmp_path: Path, name: str) -> None:
         (folder / name).rename(folder / "away")
     (folder / name).write_text("")
     with pytest.raises(InputError, match=f"{name} is a file where a run has a folder"):
-        check_may_go_on(folder, settings(folder), FOLDS)
+        check_resumable(folder, settings(folder), FOLDS)
 
 
 def test_folds_that_can_not_be_compared(tmp_path: Path) -> None:
     folder = started(tmp_path / "run")
     (folder / "folds.csv").write_text("name\na.wav\n")
     with pytest.raises(InputError, match=r"folds.csv is damaged: .*--fresh"):
-        check_may_go_on(folder, settings(folder), FOLDS)
+        check_resumable(folder, settings(folder), FOLDS)
     (folder / "folds.csv").unlink()
     with pytest.raises(InputError, match=r"folds.csv can't be read: No such file.*--fresh"):
-        check_may_go_on(folder, settings(folder), FOLDS)
+        check_resumable(folder, settings(folder), FOLDS)
 
 
 def test_a_damaged_versions_json_is_told(tmp_path: Path) -> None:
     folder = started(tmp_path / "run")
     for content in ("{", "3", '["torch"]'):
         (folder / "versions.json").write_text(content)
-        (line,) = changes(folder, settings(folder))
+        (line,) = harmless_changes(folder, settings(folder))
         assert "versions.json can't be read" in line
 
 
@@ -210,10 +210,10 @@ def test_values_from_a_folder_do_not_drive_the_terminal(tmp_path: Path) -> None:
     folder = started(tmp_path / "run")
     written = json.loads((folder / "settings.json").read_text())
     (folder / "settings.json").write_text(json.dumps(written | {"device": "\x1b[31m"}))
-    assert changes(folder, settings(folder)) == ["changed: device \\x1b[31m -> auto"]
+    assert harmless_changes(folder, settings(folder)) == ["changed: device \\x1b[31m -> auto"]
     (folder / "settings.json").write_text(json.dumps(written | {"clip_score": "\x1b[31m", "\x1b": 1}))
     with pytest.raises(InputError) as caught:
-        check_may_go_on(folder, settings(folder), FOLDS)
+        check_resumable(folder, settings(folder), FOLDS)
     assert "\x1b" not in str(caught.value)
     assert "clip_score \\x1b[31m -> mean" in str(caught.value)
 

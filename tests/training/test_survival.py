@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import launcher
 from helpers.corpora import make_corpus
 from helpers.paths import HELPERS, ROOT
 from helpers.same import run_differences
@@ -45,10 +46,10 @@ def test_a_run_survives_kills_a_second_start_and_a_full_disk(tmp_path: Path) -> 
     undisturbed = start("resnest", 2, corpus, whole, epochs=2)  # beside the others
 
     # killed alone, as a checkpoint is being written; its workers live on for some seconds
-    first = start("resnest", 2, corpus, killed, epochs=2)
+    first = start("resnest", 2, corpus, killed, epochs=2, begin=launcher.Popen)
     wait_for(lambda: (checkpoints / "last.pth").exists() and bool(list(checkpoints.glob(".*.part"))), "a checkpoint")
     first.send_signal(signal.SIGSTOP)  # or it might end before the second one asks
-    assert start("resnest", 2, corpus, killed, epochs=2).wait(60) == 2
+    assert start("resnest", 2, corpus, killed, epochs=2, begin=launcher.Popen).wait(60) == 2
     owner = f"process {first.pid} on {socket.gethostname()}"
     assert f"\nerror: a run is under way in {RUN_DIR} ({owner}): wait for its end" in output(killed)
     kill(first, with_workers=False)
@@ -69,8 +70,8 @@ def test_a_run_survives_kills_a_second_start_and_a_full_disk(tmp_path: Path) -> 
         checkpoint_file.load(checkpoints / name)
 
     # killed with its workers, at any time
-    wait_and_kill(start("resnest", 2, corpus, killed, epochs=2), killed, 8, random.Random(1))
-    assert start("resnest", 2, corpus, killed, epochs=2).wait(200) == 0, output(killed)
+    wait_and_kill(start("resnest", 2, corpus, killed, epochs=2, begin=launcher.Popen), killed, 8, random.Random(1))
+    assert start("resnest", 2, corpus, killed, epochs=2, begin=launcher.Popen).wait(200) == 0, output(killed)
     assert f"going on with {RUN_DIR}: " in output(killed)
     assert undisturbed.wait(200) == 0, output(whole)
     assert run_differences(whole / RUN_DIR, killed / RUN_DIR) == []
@@ -106,10 +107,27 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     assert (tmp_path / "run" / lock.NAME).read_text() == ""
 
 
-def two_processes(*arguments: str, before: tuple[str, ...] = TORCHRUN) -> subprocess.Popen[str]:
+def two_processes(*arguments: str, before: tuple[str, ...] = TORCHRUN) -> "subprocess.Popen[str]":
     command = [*before, str(HELPERS / "two_processes.py"), *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    return launcher.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
+
+
+def ranks_of_our_own(*arguments: str) -> "list[subprocess.Popen[str]]":
+    """The same with what torchrun sets, and without torchrun, whose processes import torch for seconds."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    several = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        launcher.Popen(
+            [sys.executable, HELPERS / "two_processes.py", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "RANK": str(rank), "LOCAL_RANK": str(rank), **several},
+        )
+        for rank in range(2)
+    ]
 
 
 def test_two_processes_train_and_measure_as_one_does(tmp_path: Path) -> None:
@@ -118,8 +136,8 @@ def test_two_processes_train_and_measure_as_one_does(tmp_path: Path) -> None:
     (SyncBatchNorm would make them one, and exists on GPUs only.)
     """
     make_corpus(tmp_path / "corpus")
-    for name, size, before in (("one", "8", (sys.executable,)), ("two", "4", TORCHRUN)):
-        done = two_processes("quickly", str(tmp_path / name), size, before=before)
+    alone = [two_processes("quickly", str(tmp_path / "one"), "8", before=(sys.executable,))]
+    for done in alone + ranks_of_our_own("quickly", str(tmp_path / "two"), "4"):
         printed, _ = done.communicate(timeout=200)
         assert done.returncode == 0, printed
     one, two = (pd.read_csv(tmp_path / name / "metrics.csv") for name in ("one", "two"))
@@ -144,7 +162,7 @@ def ranks(torchrun: int) -> dict[int, int]:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
 def test_when_one_of_two_processes_is_killed_the_other_ends_and_the_run_goes_on(tmp_path: Path) -> None:
-    whole = two_processes("slowly", str(tmp_path / "whole"), "4")
+    whole = ranks_of_our_own("slowly", str(tmp_path / "whole"), "4")
     history = tmp_path / "parts/metrics.csv"
     run = two_processes("slowly", str(tmp_path / "parts"), "4")
     wait_for(history.exists, "an epoch")
@@ -158,10 +176,11 @@ def test_when_one_of_two_processes_is_killed_the_other_ends_and_the_run_goes_on(
     assert len(told) == 1, printed
     assert re.match("process 2 of 2: (another process of the run has ended|torchrun has ended it)", told[0])
     assert told[0].endswith("; the same command goes on from the last checkpoint")
-    run = two_processes("slowly", str(tmp_path / "parts"), "4")
-    printed, _ = run.communicate(timeout=200)
-    assert run.returncode == 0, printed
+    first, *others = [*ranks_of_our_own("slowly", str(tmp_path / "parts"), "4"), *whole]
+    printed, _ = first.communicate(timeout=200)
+    assert first.returncode == 0, printed
     assert f"going on with {tmp_path / 'parts'}" in printed
-    printed, _ = whole.communicate(timeout=200)
-    assert whole.returncode == 0, printed
+    for process in others:
+        printed, _ = process.communicate(timeout=200)
+        assert process.returncode == 0, printed
     assert run_differences(tmp_path / "whole", tmp_path / "parts") == []

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers import launcher
 from helpers.paths import ROOT
 
 from aer.utils.parallel import map_files
@@ -31,12 +32,11 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(raw: Path, out: Path) -> "subprocess.Popen[str]":
     """`aer prepare` in a process group of its own, from the moment on at which it holds its folder."""
-    started = subprocess.Popen(
+    started = launcher.Popen(
         [sys.executable, "-m", "aer", "prepare", str(raw), "--out", str(out), "--workers", "2"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
         start_new_session=True,
     )
     while not (out / ".lock").exists() and started.poll() is None:

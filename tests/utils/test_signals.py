@@ -13,7 +13,7 @@ from helpers.toy import ToyWindows, WithinEpoch, toy_train
 from torch.utils.data import DataLoader, Dataset
 
 from aer.errors import SigtermError
-from aer.training.loaders import fetched_whole
+from aer.training.loaders import uninterrupted_batches
 from aer.utils.signals import interrupts_wait, sigterm_as_interrupt
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -57,10 +57,10 @@ def test_a_batch_is_fetched_whole() -> None:
             whole.append(batch)
             yield batch
 
-    assert list(fetched_whole(range(3))) == [0, 1, 2]
+    assert list(uninterrupted_batches(range(3))) == [0, 1, 2]
     used = []
     with pytest.raises(KeyboardInterrupt):
-        for batch in fetched_whole(batches()):
+        for batch in uninterrupted_batches(batches()):
             used.append(batch)
     assert (used, whole) == ([0, 1], [0, 1, 2])
 
@@ -113,7 +113,7 @@ def test_a_loader_with_workers_hands_over_what_it_was_asked_for(capfd: pytest.Ca
     before = signal.signal(signal.SIGINT, count)
     try:
         loader = DataLoader(TellsTheParent(), 4, num_workers=2)
-        assert [int(i) for batch in fetched_whole(loader) for i in batch] == list(range(64))
+        assert [int(i) for batch in uninterrupted_batches(loader) for i in batch] == list(range(64))
     finally:
         signal.signal(signal.SIGINT, before)
     assert came > 1

@@ -27,7 +27,7 @@ class EpochLogger(dl.ConsoleLogger):  # type: ignore[misc]
             self.since_s = now_s
 
     def line(self, epoch: int, n_epochs: int, duration_s: float) -> str:
-        """The line of an epoch that the checkpoint callback has seen."""
+        """Return the line of an epoch, counted from 1, that the checkpoint callback has seen."""
         row = self.checkpoints.history[-1]
         is_best = bool(self.checkpoints.best) and self.checkpoints.best[0]["epoch"] == epoch
         return (
@@ -39,7 +39,7 @@ class EpochLogger(dl.ConsoleLogger):  # type: ignore[misc]
 
 
 def _notes(row: Mapping[str, float]) -> str:
-    """What an epoch had that it should not have, or have often."""
+    """Return what an epoch had that it should not have, or not often; "" if there was nothing."""
     unreadable = int(row.get("train_unreadable", 0) + row.get("valid_unreadable", 0))
     skipped = int(row.get("train_skipped_steps", 0))
     notes = [f"  {unreadable} unreadable"] if unreadable else []
@@ -47,10 +47,10 @@ def _notes(row: Mapping[str, float]) -> str:
 
 
 class TensorboardHistory(dl.TensorboardLogger):  # type: ignore[misc]
-    """Catalyst's, fed with the rows of the run's history, which go back to the first epoch also when a run goes on.
+    """Catalyst's, fed with the rows of the run's history, which go back to the first epoch also in a resumed run.
 
     Catalyst's own loses an epoch when the run stops between its checkpoint and its log, and has the epoch twice when it
-    stops between its log and its checkpoint. Here a run that goes on writes all rows anew, in place of the old files.
+    stops between its log and its checkpoint. Here a resumed run writes all rows anew, in place of the old files.
     """
 
     def __init__(self, checkpoints: CheckpointCallback):
@@ -59,7 +59,7 @@ class TensorboardHistory(dl.TensorboardLogger):  # type: ignore[misc]
         self.n_written = 0
 
     def log_metrics(self, metrics: Any, scope: str, runner: dl.IRunner) -> None:
-        """Nothing yet: the history has its row after the epoch."""
+        """Log nothing yet: the history has its row after the epoch."""
 
     def flush_log(self) -> None:
         if self.n_written == 0:
@@ -68,7 +68,8 @@ class TensorboardHistory(dl.TensorboardLogger):  # type: ignore[misc]
         for row in self.checkpoints.history[self.n_written :]:
             for key, value in row.items():
                 loader, _, name = key.partition("_")
-                if name:  # all but the epoch's number
+                # all but the epoch's number
+                if name:
                     self._check_loader_key(loader)
                     self._log_metrics({name: value}, int(row["epoch"]), loader, "/epoch")
         self.n_written = len(self.checkpoints.history)

@@ -1,7 +1,4 @@
-"""Callbacks that watch a run: exact metrics, unreadable recordings, progress.
-
-Each class says what it adds to, or has instead of, Catalyst's own. B windows in a batch, C classes, N recordings.
-"""
+"""Exact metrics over the validation loader. B windows, C classes, N recordings."""
 
 import math
 from typing import Any, Literal
@@ -12,7 +9,7 @@ from catalyst.core.callback import IMetricCallback
 
 from aer.errors import AerError
 from aer.training.metrics import clip_scores, macro_f1, mean_average_precision
-from aer.training.nonfinite import Blame
+from aer.training.nonfinite import NonfiniteReporter
 
 
 class EvaluationCallback(IMetricCallback):  # type: ignore[misc]
@@ -41,7 +38,7 @@ class EvaluationCallback(IMetricCallback):  # type: ignore[misc]
     def on_loader_end(self, runner: dl.IRunner) -> None:
         if not runner.is_valid_loader:
             return
-        outputs, targets, clips, unreadable = (torch.cat(parts) for parts in zip(*self.collected, strict=True))
+        outputs, targets, clips, unreadable = (torch.cat(batches) for batches in zip(*self.collected, strict=True))
         # a recording with a window that can't be read is left out as a whole: half of it would be another recording
         readable = ~torch.isin(clips, unreadable[unreadable >= 0])
         if not readable.any():
@@ -49,28 +46,28 @@ class EvaluationCallback(IMetricCallback):  # type: ignore[misc]
         runner.loader_metrics[self.metric_key] = self.compute(outputs[readable], targets[readable], clips[readable])
 
     def compute(self, outputs: torch.Tensor, targets: torch.Tensor, clips: torch.Tensor) -> float:
-        """The metric of outputs (B, C), targets (B, C) and the windows' recordings (B,)."""
+        """Return the metric of outputs (B, C), targets (B, C) and the windows' recordings (B,)."""
         raise NotImplementedError
 
 
 class ValidationLossCallback(EvaluationCallback):
-    """The loss over all validation windows."""
+    """The loss over all validation windows, which ends the run if it is not finite."""
 
     metric_key = "loss"
 
-    def __init__(self, criterion: torch.nn.Module, output_key: str, blame: Blame):
+    def __init__(self, criterion: torch.nn.Module, output_key: str, reporter: NonfiniteReporter):
         super().__init__(output_key)
         self.criterion = criterion
-        self.blame = blame
+        self.reporter = reporter
 
     def on_loader_end(self, runner: dl.IRunner) -> None:
-        """Ends the run over a loss that is no number before a checkpoint is made of such a model."""
+        """Raise AerError for a non-finite loss, before a checkpoint is made of such a model."""
         super().on_loader_end(runner)
         if runner.is_valid_loader and not math.isfinite(loss := runner.loader_metrics[self.metric_key]):
-            outputs, _, clips, unreadable = (torch.cat(parts) for parts in zip(*self.collected, strict=True))
+            outputs, _, clips, unreadable = (torch.cat(batches) for batches in zip(*self.collected, strict=True))
             bad = (unreadable < 0) & ~torch.isfinite(outputs).all(dim=1)
-            chosen = clips[bad] if bad.any() else clips
-            raise self.blame(runner, f"the validation loss is {loss}", chosen.tolist())
+            culprits = clips[bad] if bad.any() else clips
+            raise self.reporter.error(runner, f"the validation loss is {loss}", culprits.tolist())
 
     def compute(self, outputs: torch.Tensor, targets: torch.Tensor, clips: torch.Tensor) -> float:
         return float(self.criterion(outputs, targets))
@@ -90,7 +87,7 @@ class _RecordingMetricCallback(EvaluationCallback):
         return self.metric(present, scores)
 
     def metric(self, targets: Any, scores: Any) -> float:
-        """The metric of targets (N, C) and scores (N, C) of N recordings."""
+        """Return the metric of targets (N, C) and scores (N, C) of N recordings."""
         raise NotImplementedError
 
 

@@ -28,25 +28,29 @@ class UnreadableCallback(Callback):  # type: ignore[misc]
     file_name = UNREADABLE
 
     def __init__(self, names: Mapping[str, Sequence[str]], run_dir: Path, max_share: float):
-        """`names`: for each loader the recordings' names, in the order of the indices in `batch["unreadable"]`."""
+        """Take, in `names`, for each loader the recordings' names, by the indices in `batch["unreadable"]`."""
         super().__init__(order=CallbackOrder.Metric)
         self.names = names
         self.run_dir = run_dir
         self.max_share = max_share
-        self.told: dict[str, tuple[str, int, str]] = {}  # name: loader, epoch and reason
+        # name of a recording -> loader, epoch and reason
+        self.reported: dict[str, tuple[str, int, str]] = {}
+        # indices of unreadable recordings, or -1, of all batches of this loader
         self.marks: list[torch.Tensor] = []
-        self.reasons: dict[int, str] = {}  # in this loader and process, by the recording's index
+        # in this loader and process: index of a recording -> reason
+        self.reasons: dict[int, str] = {}
 
-    def take_half(self, runner: dl.IRunner) -> torch.Tensor:
-        """The places, in the loader's recordings, of those that could not be read so far."""
+    def partial_state(self, runner: dl.IRunner) -> torch.Tensor:
+        """Return the indices (unreadable,) of the recordings that could not be read so far."""
         marks = torch.cat(self.marks)
         return torch.unique(marks[marks >= 0]).cpu()  # type: ignore[no-any-return]
 
-    def restore_half(self, runner: dl.IRunner, half: torch.Tensor) -> None:
-        self.marks = [half.to(runner.engine.device)]
+    def restore_partial_state(self, runner: dl.IRunner, state: torch.Tensor) -> None:
+        """Begin with these indices."""
+        self.marks = [state.to(runner.engine.device)]
 
     def on_experiment_start(self, runner: dl.IRunner) -> None:
-        """What the file of a run that goes on names was told before."""
+        """Take over what a resumed run has reported before; raise InputError if its file can't be read."""
         path = self.run_dir / self.file_name
         if not path.exists():
             return
@@ -54,27 +58,33 @@ class UnreadableCallback(Callback):  # type: ignore[misc]
         try:
             with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
                 rows = [row for row in csv.DictReader(file, strict=True) if row["path"] in names]
-            self.told = {names[row["path"]]: (row["loader"], int(row["epoch"]), row["reason"] or "") for row in rows}
+            self.reported = {
+                names[row["path"]]: (row["loader"], int(row["epoch"]), row["reason"] or "") for row in rows
+            }
         except OSError as error:
             raise InputError(f"{path} can't be read: {error.strerror}") from error
         except (csv.Error, KeyError, TypeError, ValueError) as error:
-            told = printable(str(error))
-            raise InputError(f"{path} is damaged ({told}): mend or remove it, then the same command goes on") from error
+            cause = printable(str(error))
+            raise InputError(
+                f"{path} is damaged ({cause}): mend or remove it, then the same command goes on"
+            ) from error
 
     def on_loader_start(self, runner: dl.IRunner) -> None:
         self.marks, self.reasons = [], {}
 
     def on_batch_end(self, runner: dl.IRunner) -> None:
         self.marks.append(runner.engine.gather_for_metrics(runner.batch["unreadable"]))
-        if not any(runner.batch["reason"]):  # known without waiting for the device
+        # which is known without waiting for the device
+        if not any(runner.batch["reason"]):
             return
         for index, reason in zip(runner.batch["unreadable"].tolist(), runner.batch["reason"], strict=True):
             if reason:
                 self.reasons[index] = reason
-        alone = runner.engine.num_processes == 1  # else each knows its own until the end
-        if alone:  # at once: an epoch can take hours, and a run that is stopped in it and goes on has the file
-            self._tell(runner, list(self.reasons), self.reasons)
-            if len(self.reasons) > self._most(runner):
+        # At once, since an epoch can take hours, and a run that is stopped in it and resumed has the file. Of several
+        # processes each knows its own recordings alone until the loader's end.
+        if runner.engine.num_processes == 1:
+            self._report(runner, list(self.reasons), self.reasons)
+            if len(self.reasons) > self._most_allowed(runner):
                 raise self._too_many(runner, sorted(self.reasons))
 
     def on_loader_end(self, runner: dl.IRunner) -> None:
@@ -82,30 +92,32 @@ class UnreadableCallback(Callback):  # type: ignore[misc]
         failed = sorted(set(marks[marks >= 0].tolist()))
         runner.loader_metrics["unreadable"] = len(failed)
         reasons = dict(gather_object(list(self.reasons.items())))
-        self._tell(runner, failed, reasons)
-        if len(failed) > self._most(runner):
+        self._report(runner, failed, reasons)
+        if len(failed) > self._most_allowed(runner):
             raise self._too_many(runner, failed)
 
-    def _most(self, runner: dl.IRunner) -> int:
-        """How many unreadable recordings of the loader the run bears."""
+    def _most_allowed(self, runner: dl.IRunner) -> int:
+        """Return how many recordings of the loader may be unreadable."""
         return most_unreadable(self.max_share, len(self.names[runner.loader_key]))
 
-    def _tell(self, runner: dl.IRunner, failed: Sequence[int], reasons: Mapping[int, str]) -> None:
-        """Names those that were not named before, and writes the file anew if there are any."""
-        new = [i for i in failed if self.names[runner.loader_key][i] not in self.told]
+    def _report(self, runner: dl.IRunner, failed: Sequence[int], reasons: Mapping[int, str]) -> None:
+        """Name those that were not named before, and write the file anew if there are any."""
+        new = [i for i in failed if self.names[runner.loader_key][i] not in self.reported]
         for i in new:
             name, reason = self.names[runner.loader_key][i], reasons.get(i, "before the run was stopped")
-            self.told[name] = (runner.loader_key, runner.epoch_step, reason)
+            self.reported[name] = (runner.loader_key, runner.epoch_step, reason)
             if runner.engine.is_main_process:
                 write_line(f"left out, as it can't be read: {printable(name)}: {printable(reason)}")
         if new and runner.engine.is_main_process:
             rows = [
-                [csv_path(name), loader, epoch, csv_text(reason)] for name, (loader, epoch, reason) in self.told.items()
+                [csv_path(name), loader, epoch, csv_text(reason)]
+                for name, (loader, epoch, reason) in self.reported.items()
             ]
             header = ["path", "loader", "epoch", "reason"]
-            write_csv(self.run_dir / self.file_name, header, rows, checkpoint_file.ADVICE)
+            write_csv(self.run_dir / self.file_name, header, rows, checkpoint_file.WRITE_ADVICE)
 
     def _too_many(self, runner: dl.IRunner, failed: Sequence[int]) -> AerError:
+        """Return the error that ends the run."""
         names = self.names[runner.loader_key]
         side = "to train on" if runner.is_train_loader else "to validate on"
         return AerError(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import launcher
 from helpers.paths import ROOT
 from helpers.prepare_runs import COMMAND, FSDD, add, clip, expected, noise, prepare, snapshot
 
@@ -74,7 +75,7 @@ def test_killed_and_run_again_it_ends_as_undisturbed(tmp_path: Path) -> None:
         for name in ("resampled_train_audio", "train_mod.csv", "prepare_report.csv", ".aer_prepare.jsonl"):
             path = corpus / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        started = subprocess.Popen([*COMMAND, str(corpus)], env=environment, stdout=subprocess.DEVNULL)
+        started = launcher.Popen([*COMMAND, str(corpus)], env=environment, stdout=subprocess.DEVNULL)
         wait_for_entry(corpus)
         time.sleep(random_numbers.uniform(0, 0.3))
         started.send_signal(signal.SIGKILL)
@@ -89,12 +90,11 @@ def test_killed_and_run_again_it_ends_as_undisturbed(tmp_path: Path) -> None:
 def test_ctrl_c_ends_cleanly(tmp_path: Path) -> None:
     corpus = many(tmp_path / "corpus", 30)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    started = subprocess.Popen(
+    started = launcher.Popen(
         [*COMMAND, str(corpus), "--workers", "1"],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
         start_new_session=True,
     )
     wait_for_entry(corpus)

@@ -29,6 +29,8 @@ from aer.corpus.sample.sounds import (
 )
 from aer.errors import InputError
 
+pytestmark = pytest.mark.xdist_group("sample")  # what its fixtures make is made once
+
 SEED = 7
 CLIPS = 20  # per species: enough for five folds
 FULL_SCALE = 32767

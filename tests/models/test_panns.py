@@ -1,8 +1,6 @@
-"""Both models: published names, shapes, numerics, gradients, and weights from elsewhere, good and bad."""
+"""Cnn14: published names and shapes, attention head, convolutions, and published weights, good and bad."""
 
-import hashlib
 import os
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -10,58 +8,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.models import N_CLASSES, PANNS_MEL, panns_settings
 from scipy.special import expit, logit, softmax
 from torch import Tensor, nn
 
 from aer.errors import InputError
 from aer.models.panns import AttBlock, Cnn14, SmallMapConv2d, build_panns
-from aer.models.resnest import ResnestClassifier, build_backbone, build_resnest
-from aer.settings import MelSettings, MixupSettings, PannsSettings, ResnestSettings, SpecAugmentSettings
 
-SAMPLE_RATE = 32000
-N_CLASSES = 5
+pytestmark = pytest.mark.xdist_group("models")  # what its fixtures make is made once
+
 FRONT_END = ("spectrogram_extractor", "logmel_extractor")
-COMMON: dict[str, Any] = {
-    "corpus": Path("unused"), "run_dir": Path("unused"), "sample_rate": SAMPLE_RATE, "clip_duration_s": 1,
-    "n_folds": 5, "fold": 0, "fold_seed": 0, "seed": 0, "epochs": 1, "batch_size": 2, "learning_rate": 1e-4,
-    "loss_func": "BCEWithLogits", "warmup_steps": 0, "workers": 0,
-}  # fmt: skip
-PANNS_MEL = MelSettings(window_samples=1024, hop_samples=320, n_mels=64, fmin_hz=50, fmax_hz=14000)
-IMAGE_MEL = MelSettings(window_samples=1024, hop_samples=512, n_mels=64, fmin_hz=20, fmax_hz=16000)
-
-
-def panns_settings(**changes: Any) -> PannsSettings:
-    return PannsSettings(**{**COMMON, "mel": PANNS_MEL, **changes})
-
-
-def resnest_settings(**changes: Any) -> ResnestSettings:
-    return ResnestSettings(**{**COMMON, "mel": IMAGE_MEL, "image_height": 64, "pretrained": False, **changes})
-
-
-@pytest.fixture(scope="module")
-def waveform() -> Tensor:
-    return 0.1 * torch.randn(3, SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture(scope="module")
-def cnn14() -> Cnn14:
-    """80 million parameters, built once; mixes spectrograms."""
-    torch.manual_seed(0)
-    augment = SpecAugmentSettings(time_mask_frames=20, time_masks=2, frequency_mask_bins=8, frequency_masks=2)
-    return build_panns(panns_settings(mixup=MixupSettings(on="spectrogram"), spec_augment=augment), N_CLASSES)
-
-
-@pytest.fixture(scope="module")
-def resnest() -> ResnestClassifier:
-    """Mixes waveforms."""
-    torch.manual_seed(0)
-    augment = SpecAugmentSettings(time_mask_frames=10, time_masks=2, time_warp_frames=5)
-    return build_resnest(resnest_settings(mixup=MixupSettings(on="waveform"), spec_augment=augment), N_CLASSES)
-
-
-@pytest.fixture(params=["cnn14", "resnest"])
-def model(request: pytest.FixtureRequest) -> Any:
-    return request.getfixturevalue(request.param).eval()
 
 
 def published_shapes(n_classes: int) -> dict[str, tuple[int, ...]]:
@@ -91,73 +47,6 @@ def published_shapes(n_classes: int) -> dict[str, tuple[int, ...]]:
 
 def test_cnn14_has_the_published_entries(cnn14: Cnn14) -> None:
     assert {name: tuple(value.shape) for name, value in cnn14.state_dict().items()} == published_shapes(N_CLASSES)
-
-
-def test_outputs(model: nn.Module, waveform: Tensor) -> None:
-    with torch.no_grad():
-        output = model(waveform)
-        again = model(waveform)
-        alone = model(waveform[1:2])
-    assert all(value.dtype == torch.float32 for value in output.values())
-    assert output["logits"].shape == output["clipwise_output"].shape == (3, N_CLASSES)
-    torch.testing.assert_close(output["logits"].sigmoid(), output["clipwise_output"], atol=1e-6, rtol=1e-5)
-    for key, value in output.items():
-        assert torch.equal(value, again[key])
-        # quantised images may differ by one level where a clip's neighbours change the order of a sum
-        torch.testing.assert_close(value[1:2], alone[key], atol=1e-3, rtol=1e-3)
-
-
-def test_evaluation_draws_nothing(model: nn.Module, waveform: Tensor) -> None:
-    before = torch.get_rng_state()
-    with torch.no_grad():
-        model(waveform)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_silence_has_a_score(model: nn.Module) -> None:
-    with torch.no_grad():
-        output = model(torch.zeros(1, SAMPLE_RATE))
-    assert all(value.isfinite().all() for value in output.values())
-
-
-def test_bf16_autocast_keeps_outputs_in_float32(model: nn.Module, waveform: Tensor) -> None:
-    with torch.no_grad():
-        exact = model(waveform)["clipwise_output"]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            output = model(waveform)
-    assert all(value.dtype == torch.float32 for value in output.values())
-    torch.testing.assert_close(output["clipwise_output"], exact, atol=0.05, rtol=0)
-
-
-def test_gradient_reaches_every_trainable_parameter(model: nn.Module, waveform: Tensor) -> None:
-    model.train()
-    torch.manual_seed(0)
-    model.zero_grad()
-    logits = model(waveform)["logits"]
-    F.binary_cross_entropy_with_logits(logits, torch.eye(3, N_CLASSES)).backward()
-    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    dead = [name for name, value in trainable.items() if value.grad is None or not value.grad.any()]
-    assert not dead
-    assert all(value.grad is not None and value.grad.isfinite().all() for value in trainable.values())
-    model.zero_grad(set_to_none=True)
-
-
-def test_mixup_mixes_the_input_in_training(model: nn.Module, waveform: Tensor) -> None:
-    model.train()
-    partner = torch.tensor([1, 2, 0])
-
-    def logits(x: Tensor, *mixing: Tensor) -> Tensor:
-        torch.manual_seed(0)  # the same dropout and masks for each
-        with torch.no_grad():
-            result: Tensor = model(x, *mixing)["logits"]
-        return result
-
-    plain = logits(waveform)
-    torch.testing.assert_close(logits(waveform, torch.ones(3), partner), plain)
-    mixed = logits(waveform, torch.full((3,), 0.5), partner)
-    assert (mixed - plain).abs().max() > 1e-5
-    if isinstance(model, ResnestClassifier):  # mixed before any mask is drawn, so weight 0 is the partner itself
-        torch.testing.assert_close(logits(waveform, torch.zeros(3), partner), logits(waveform[partner]))
 
 
 def test_frames_of_a_segment_are_alike_and_the_last_one_fills_up(cnn14: Cnn14, waveform: Tensor) -> None:
@@ -208,14 +97,6 @@ def test_head_learns_from_a_clip_that_it_is_wrongly_sure_of(score: float) -> Non
     F.binary_cross_entropy_with_logits(logits, target).backward()
     assert head.cla.bias is not None and head.cla.bias.grad is not None
     assert abs(head.cla.bias.grad.item()) == pytest.approx(1)
-
-
-def test_cross_entropy_makes_resnest_exclusive(waveform: Tensor) -> None:
-    model = build_resnest(resnest_settings(loss_func="CrossEntropy"), N_CLASSES).eval()
-    with torch.no_grad():
-        output = model(waveform)
-    torch.testing.assert_close(output["clipwise_output"].sum(dim=1), torch.ones(3))
-    torch.testing.assert_close(output["clipwise_output"], output["logits"].softmax(dim=1))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (6, 4), (8, 4), (9, 4)])
@@ -319,50 +200,3 @@ def test_weights_for_another_spectrogram_are_refused(
         build_panns(panns_settings(pretrained_panns=path, **changes), N_CLASSES)
     assert "\n" not in str(raised.value)
     assert all(value in str(raised.value) for value in ("32000", "1024", "64", "50", "14000"))
-
-
-def test_unknown_backbone_gets_near_matches() -> None:
-    with pytest.raises(InputError, match=r"resnest5O.*did you mean.*resnest50"):
-        build_resnest(resnest_settings(backbone="resnest5O"), N_CLASSES)
-
-
-def test_pretrained_without_network_says_where_to_put_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody answers there
-    with pytest.raises(InputError) as raised:
-        build_resnest(resnest_settings(pretrained=True), N_CLASSES)
-    message = str(raised.value)
-    assert "\n" not in message
-    assert "resnest50_fast_1s1x64d-d8fbf808.pth" in message
-    assert str(tmp_path / "hub" / "checkpoints") in message
-
-
-@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", bytes(range(256)) * 9])
-def test_a_damaged_file_in_the_cache_is_named(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    file = tmp_path / "hub" / "checkpoints" / "resnest50_fast_1s1x64d-d8fbf808.pth"
-    file.parent.mkdir(parents=True)
-    file.write_bytes(content)
-    with pytest.raises(InputError) as raised:
-        build_resnest(resnest_settings(pretrained=True), N_CLASSES)
-    assert str(file) in str(raised.value)
-    assert "\n" not in str(raised.value)
-
-
-def imagenet_like(path: Path, weights: dict[str, Tensor]) -> Path:
-    """`weights` in a file that carries its own hash in its name, as the package's files do."""
-    torch.save(OrderedDict(weights), path)
-    return path.rename(path.with_name(f"resnest50-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}.pth"))
-
-
-def test_imagenet_weights_load_whole_or_not_at_all(tmp_path: Path) -> None:
-    from aer.models.resnest import load_imagenet
-
-    backbone = build_backbone("resnest50_fast_1s1x64d")
-    weights = {name: torch.rand(()).expand(value.shape) for name, value in backbone.state_dict().items()}
-    load_imagenet(backbone, imagenet_like(tmp_path / "good.pth", weights))
-    assert all(torch.equal(value, weights[name].to(value.dtype)) for name, value in backbone.state_dict().items())
-    del weights["layer1.0.conv1.weight"]
-    with pytest.raises(InputError, match=r"1 missing \(layer1.0.conv1.weight\)"):
-        load_imagenet(backbone, imagenet_like(tmp_path / "bad.pth", weights))
