@@ -40,18 +40,18 @@ class Matched:
     @property
     def notes(self) -> tuple[str, ...]:
         """What users should know, a line each."""
-        late = f"{counted(len(self.past_end), 'event')} that end more than {PAST_END_S:g} s after their recording"
+        late = f"{counted(len(self.past_end), 'event')} ending more than {PAST_END_S:g} s after their recording"
         lines = [
             (self.unmatched, f"{_named(len(self.unmatched))} that can't be found: {some(sorted(self.unmatched))}"),
             (self.ambiguous, f"{_named(len(self.ambiguous))} that may be one of several: {self._ambiguous()}"),
             (self.contradictory, f"{_named(len(self.contradictory))} {CONTRADICT}: {self._found(self.contradictory)}"),
             (
                 self.elsewhere,
-                f"{_named(len(self.elsewhere))} that lie in another folder: {self._found(self.elsewhere)}",
+                f"{_named(len(self.elsewhere))} in other folders: {self._found(self.elsewhere)}",
             ),
             (self.several_tables, f"{_recordings(self.several_tables)} of several tables: {some(self._several())}"),
             (self.repeated, f"{counted(self.repeated, 'event')} that several tables have, counted once"),
-            (self.past_end, f"{late}, {len(self.beyond):,} of which begin after it: {_places(self.past_end)}"),
+            (self.past_end, f"{late}, {len(self.beyond):,} of them beginning after it: {_places(self.past_end)}"),
             (self.empty, f"{_recordings(self.empty)} with annotations and without a sample: {some(self.empty)}"),
             (self.unannotated, f"{_recordings(self.unannotated)} without a table: {some(self.unannotated)}"),
         ]

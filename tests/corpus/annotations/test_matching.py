@@ -125,6 +125,7 @@ def test_tables_wherever_they_lie(tmp_path: Path) -> None:
         "c.mp3": ["3"],
     }
     assert matched.elsewhere == {"annotators/ann/a": "sounds/a.wav"}
+    assert matched.notes[0] == "the annotations name 1 recording in other folders: annotators/ann/a as sounds/a.wav"
     assert matched.unannotated == ("c.wav",)
 
 
@@ -158,7 +159,7 @@ def test_ends_of_recordings(tmp_path: Path) -> None:
     assert len(matched.events["a.wav"]) == 3
     places = f"{table}, line 3, {table}, line 4"
     assert matched.notes == (
-        f"2 events that end more than 1 s after their recording, 1 of which begin after it: {places}",
+        f"2 events ending more than 1 s after their recording, 1 of them beginning after it: {places}",
         "1 recording with annotations and without a sample: empty.wav",
         "1 recording without a table: more.wav",
     )
