@@ -24,6 +24,8 @@ OTHER_ENCODINGS = ("cp1250", "cp1251", "cp1257", "mac_roman", "cp850", "gb18030"
 # letters of Windows-1252 that words of living languages hold, without those of Turkish and Icelandic code pages
 WESTERN = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜßàáâãäåæçèéêëìíîïñòóôõöøùúûüŒœŠšŽž")
 RARE = frozenset("ĹĺŔŕ")  # of Central European code pages, where Western ones have Å and À
+# as Word and Excel write Cooper's hawk; no word of another encoding looks like that
+POSSESSIVE = re.compile(rb"(?<=[A-Za-z])\x92(?=s\b)")
 WORD_BEYOND_ASCII = re.compile(r"[^\W\d_]*[^\x00-\x7f]\w*")
 
 
@@ -80,18 +82,19 @@ def _utf16_without_mark(data: bytes) -> str | None:
 
 def _western(data: bytes) -> tuple[str | None, str | None]:
     """Return the text as Windows-1252, None where that makes no words, and as another encoding that makes others."""
+    doubtful = POSSESSIVE.sub(b"'", data)
     try:
-        western = data.decode("cp1252")
+        western, words = data.decode("cp1252"), doubtful.decode("cp1252")
     except UnicodeDecodeError:
         return None, None
-    if not _plausible(western, WESTERN):
+    if not _plausible(words, WESTERN):
         return None, None
     for encoding in OTHER_ENCODINGS:
         try:
-            other = data.decode(encoding)
+            other = doubtful.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if other != western and _plausible(other, None):
+        if other != words and _plausible(other, None):
             return western, other
     return western, None
 

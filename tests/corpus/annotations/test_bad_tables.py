@@ -74,6 +74,13 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
     assert read.notes == told.get(encoding, (f"1 file in UTF-16, not in UTF-8 (the first: {table})",))
 
 
+@pytest.mark.parametrize("label", ["Cooper\u2019s Hawk", "Grünfinkenh\u00fctte, Lincoln\u2019s Sparrow"])
+def test_apostrophes_of_spreadsheets(tmp_path: Path, label: str) -> None:
+    table = tmp_path / "a.txt"
+    table.write_bytes(f"0\t1\t{label}\n".encode("cp1252"))
+    assert list(read_annotations(table).label_counts) == [label]
+
+
 @pytest.mark.parametrize(
     ("text", "encoding", "readings"),
     [
