@@ -11,7 +11,7 @@ from aer.cli.errors import check_range
 from aer.cli.options import Events, Hysteresis, Machine, MachineOptions, Overlap
 from aer.errors import InputError
 from aer.outputs.formats import Format
-from aer.utils.text import counted
+from aer.utils.text import counted, printable
 
 if TYPE_CHECKING:
     from aer.evaluation.evaluate import Evaluation
@@ -148,6 +148,8 @@ class EvaluateOptions:
     Args:
         bundle: bundles (the scores of several are averaged), then a corpus, or a folder with events.csv and recordings
         csv: CSV of the corpus, or of the known events (audio_id,start_s,end_s,ebird_code)
+        annotations: instead, known events in tables of Raven, Audacity, Kaleidoscope or others: a table, or a folder
+        label_column: of the annotations; default: found by its name
         out: folder for evaluation.json and the scores
         events: by frames (onset and offset; PANNs) or by whole windows; auto: frames in soundscapes where the model
             has them
@@ -160,6 +162,8 @@ class EvaluateOptions:
 
     bundle: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE.aer... PLACE")]
     csv: Path | None = None
+    annotations: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    label_column: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     out: Path = Path("evaluation")
     events: Events = "auto"
     threshold: float | None = None
@@ -185,6 +189,12 @@ class EvaluateOptions:
         self.machine.check()
         if self.csv is not None and not self.csv.is_file():
             raise InputError(f"csv {self.csv} is not there")
+        if self.csv is not None and self.annotations is not None:
+            raise InputError("--csv and --annotations exclude each other")
+        if self.label_column is not None and self.annotations is None:
+            raise InputError("--label-column goes with --annotations")
+        if self.annotations is not None and not self.annotations.exists():
+            raise InputError(f"annotations {printable(self.annotations)} are not there")
         if self.iou is not None and self.collar is not None:
             raise InputError("--iou and --collar exclude each other")
 
@@ -225,6 +235,8 @@ class EvaluateOptions:
             self.draws,
             self.threshold,
             criterion,
+            self.annotations,
+            self.label_column,
         )
 
 
@@ -240,7 +252,7 @@ def evaluate(options: EvaluateCommand) -> None:
     from aer.inference.plan import load_plan
 
     # labels of whole recordings have no times
-    has_events = evaluation.events_csv(options.folder, options.csv) is not None
+    has_events = options.annotations is not None or evaluation.events_csv(options.folder, options.csv) is not None
     plan, notes = load_plan(options.bundle[:-1], options.for_inference(has_events), options.machine.device)
     print(*notes, sep="\n")
     figures = evaluation.evaluate(plan, options.for_evaluation())

@@ -17,6 +17,7 @@ import numpy as np
 
 from aer.corpus.discovery import Corpus, find_corpus
 from aer.errors import AerError, InputError
+from aer.evaluation.annotated import Annotated, annotated
 from aer.evaluation.bootstrap import Array, Figures
 from aer.evaluation.event_metrics import BY_OVERLAP, Criterion, evaluate_events
 from aer.evaluation.ground_truth import label_targets, of_recordings, read_events, window_targets
@@ -43,6 +44,8 @@ class Evaluation:
     n_draws: int = 1000  # of recordings, for the intervals
     threshold: float | None = None  # of windows, for all classes; None: each class's own
     criterion: Criterion = BY_OVERLAP  # which events count as found, on soundscapes
+    annotations: Path | None = None  # known events instead of `csv`'s: a table of another program, or a folder of them
+    label_column: str | None = None  # of `annotations`; None: found by its name
 
 
 def evaluate(plan: Plan, evaluation: Evaluation) -> list[Figures]:
@@ -50,8 +53,8 @@ def evaluate(plan: Plan, evaluation: Evaluation) -> list[Figures]:
 
     Raise InputError where the folder is neither, and AerError where none of the recordings can be read.
     """
-    events = events_csv(evaluation.folder, evaluation.csv)
-    if events is not None:
+    events = None if evaluation.annotations else events_csv(evaluation.folder, evaluation.csv)
+    if events is not None or evaluation.annotations is not None:
         return _on_soundscapes(plan, evaluation, events)
     return [_on_corpus(plan, evaluation)]
 
@@ -70,15 +73,14 @@ def write_report(path: Path, figures: Sequence[dict[str, Any]]) -> None:
     write_whole(path, lambda file: file.write(content), "make room, and the same command goes on")
 
 
-def _on_soundscapes(plan: Plan, evaluation: Evaluation, csv: Path) -> list[Figures]:
+def _on_soundscapes(plan: Plan, evaluation: Evaluation, csv: Path | None) -> list[Figures]:
     classes = plan.recogniser.classes
     thresholds = _window_thresholds(plan, evaluation)
-    known = read_events(csv, classes)
     folder = evaluation.folder / AUDIO if (evaluation.folder / AUDIO).is_dir() else evaluation.folder
-    recordings = find_recordings([folder])
-    truth = of_recordings(known, [recording.name for recording in recordings], csv)
-    results, _ = predict(recordings, plan, evaluation.out, evaluation.batch_size, evaluation.threads)
-    notes = [truth.note] if truth.note else []
+    known = _known_events(evaluation, csv, folder, classes)
+    truth = known.truth
+    results, _ = predict(known.recordings, plan, evaluation.out, evaluation.batch_size, evaluation.threads)
+    notes = [*known.notes, *([truth.note] if truth.note else [])]
     found, durations_s, windows, scores = {}, {}, [], []
     for result in results:
         found[result.name], durations_s[result.name] = result.events, result.duration_s
@@ -99,6 +101,16 @@ def _on_soundscapes(plan: Plan, evaluation: Evaluation, csv: Path) -> list[Figur
         n_draws=evaluation.n_draws,
     )
     return [by_events, by_windows]
+
+
+def _known_events(evaluation: Evaluation, csv: Path | None, folder: Path, classes: Sequence[str]) -> Annotated:
+    """Return the events of the annotations or, if there are none, of the CSV, with the recordings to look at."""
+    if evaluation.annotations is not None:
+        return annotated(evaluation.annotations, evaluation.label_column, find_recordings([folder]), classes)
+    assert csv is not None
+    truth = read_events(csv, classes)
+    recordings = find_recordings([folder])
+    return Annotated(of_recordings(truth, [recording.name for recording in recordings], csv), tuple(recordings), ())
 
 
 def _on_corpus(plan: Plan, evaluation: Evaluation) -> Figures:

@@ -97,6 +97,11 @@ def csv_text(text: str) -> str:
     return f"'{text}" if _is_formula(text) else text
 
 
+def without_apostrophe(cell: str) -> str:
+    """Return the text that `csv_text` made this cell of."""
+    return cell[1:] if cell.startswith("'") and _is_formula(cell[1:]) else cell
+
+
 def csv_path(path: str | os.PathLike[str]) -> str:
     """Return a path as a cell that no spreadsheet takes for a formula; it still names the file."""
     text = os.fspath(path)

@@ -95,6 +95,23 @@ def test_soundscapes(tmp_path: Path) -> None:
         measured(tmp_path)
 
 
+def test_soundscapes_with_tables_of_raven_and_audacity(tmp_path: Path) -> None:
+    """A recording without a table is not listened to; one with an empty table holds nothing."""
+    tone(tmp_path / "north/a.wav", 0.0, 0.9, 0.9, 0.0)
+    tone(tmp_path / "north/b.wav", 0.9, 0.0)
+    tone(tmp_path / "north/unknown.wav", 0.9, 0.9)
+    columns = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tSpecies"
+    rows = "1\tSpectrogram 1\t1\t1.0\t3.0\t0\t8000\tloud\n1\tWaveform 1\t1\t1.0\t3.0\t\t\tloud\n"
+    (tmp_path / "north/a.Table.1.selections.txt").write_text(f"{columns}\n{rows}")
+    (tmp_path / "north/b.txt").touch()
+    evaluation = Evaluation(tmp_path / "north", None, tmp_path / "out", 4, 2, 0, 0.5, annotations=tmp_path / "north")
+    by_events, by_windows = evaluate(tiny_plan(overlap_s=0.0), evaluation)
+    assert value(by_events, "event F1") == pytest.approx(2 / 3)  # one of two is right
+    assert value(by_events, "event recall") == 1
+    assert by_windows.title == "scores of 6 windows of 2 recordings"
+    assert "1 recording without a table: unknown.wav" in by_events.notes
+
+
 def test_which_events_count_as_found(tmp_path: Path) -> None:
     tone(tmp_path / "a.wav", 0.0, 0.9, 0.9, 0.0)
     (tmp_path / "events.csv").write_text(HEADER + "a,1.25,2.25,loud\n")  # found: 1 to 3, which is half an IoU
@@ -111,9 +128,13 @@ def test_which_events_count_as_found(tmp_path: Path) -> None:
 
 def test_options_that_do_not_go_together(corpus: Path) -> None:
     bundle = corpus / "best.aer"
+    bundle.touch()
     for options, message in (
         ({"iou": 0.5, "collar": 0.2}, "--iou and --collar exclude each other"),
         ({"iou": 0.5}, r"--iou and --collar are for soundscapes; .*birds has no events\.csv"),
+        ({"csv": bundle, "annotations": corpus}, "--csv and --annotations exclude each other"),
+        ({"label_column": "Species"}, "--label-column goes with --annotations"),
+        ({"annotations": corpus / "nowhere"}, r"annotations .*nowhere are not there"),
         ({"iou": 2.0}, "--iou must be 0 to 1, it is 2"),
         ({"collar": -1.0}, "--collar must be 0 or more, it is -1"),
         ({"machine": Machine(workers=0)}, "--workers must be 1 or more, it is 0"),

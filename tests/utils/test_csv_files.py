@@ -11,7 +11,7 @@ from aer.corpus.discovery import Corpus, Recording
 from aer.corpus.folds import Split, describe
 from aer.errors import AerError, InputError
 from aer.training.folds_table import folds_csv, left_out_csv
-from aer.utils.csv_files import csv_path, csv_text, read_table, write_csv
+from aer.utils.csv_files import csv_path, csv_text, read_table, without_apostrophe, write_csv
 
 FORMULA = '=HYPERLINK("http://evil.example","robin")'
 FORMULAS = [
@@ -88,3 +88,8 @@ def test_names_in_the_files_of_a_run() -> None:
     for cell in [*folds["path"], *folds["labels"], *left_out["path"], *left_out["reason"]]:
         assert cell[0] not in "=+-@"
     assert "\x1b" not in describe(Corpus(recordings, (FORMULA, "\x1b[2J"), ()), parts)
+
+
+@pytest.mark.parametrize("text", [*FORMULAS, "robin", "'s", "'", ""])
+def test_the_apostrophe_before_a_formula_is_taken_away_again(text: str) -> None:
+    assert without_apostrophe(csv_text(text)) == text
