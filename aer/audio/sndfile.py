@@ -1,6 +1,7 @@
 """Reading through libsndfile: WAV, FLAC, Ogg, AIFF and more, with seek."""
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
