@@ -32,7 +32,7 @@ LONGEST = (
     "test_failures.py",
     "test_frontend.py",
     "test_train.py",
-    "test_models.py",
+    "test_both_models.py",
     "test_make.py",
     "test_parallel.py",
     "test_prepare.py",
