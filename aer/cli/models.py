@@ -1,4 +1,4 @@
-"""`aer summary` and `aer crossval`. What does the work is imported when it is called."""
+"""`aer summary` and `aer crossval`. The modules that do the work are imported by the commands."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,7 +1,7 @@
 """The layouts of corpora: class folders; the Birdcall CSV beside its class folders; a CSV of `path,labels`.
 
-What is listed there is parsed here alone. What becomes of files that are missing, unreadable or not listed is up to
-the two that use it: `discovery`, for training, refuses them; `preparation.sources` goes on without them.
+Only this module parses them. What becomes of files that are missing, unreadable or not listed is up to its two users:
+`discovery`, for training, refuses them; `preparation.sources` continues without them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ def visible(folder: Path) -> list[Path]:
 
 
 def has_audio_suffix(path: Path) -> bool:
-    """Whether a file is a recording by its name."""
+    """Return whether a file is a recording by its name."""
     return path.suffix.lower() in SUFFIXES
 
 

@@ -107,7 +107,7 @@ def levels(blocks: Iterable[Waveform]) -> Levels:
 
 
 def _inner_clipped(full: NDArray[np.bool_]) -> int:
-    """How many of (samples,) at full scale, less the first and the last, have a neighbour there."""
+    """Return how many of (samples,) at full scale, less the first and the last, have a neighbour there."""
     return int(np.count_nonzero(full[1:-1] & (full[:-2] | full[2:])))
 
 
@@ -153,7 +153,7 @@ def _measure(task: tuple[int, Path]) -> Levels:
 
 
 def _measure_all(corpus: Corpus, workers: int) -> tuple[list[Levels | None], dict[int, str]]:
-    """The levels of every recording, and why those without could not be decoded, by index."""
+    """Return the levels of every recording, and why those without could not be decoded, by index."""
     measured: list[Levels | None] = [None] * len(corpus.recordings)
     failed: dict[int, str] = {}
     tasks = [(index, recording.path) for index, recording in enumerate(corpus.recordings)]

@@ -1,4 +1,4 @@
-"""From scores in time to events: from when to when a class is heard.
+"""From scores over time to events: when a class begins and ends to sound.
 
 T frames, C classes, W windows; scores are float32 in [0, 1].
 """

@@ -15,7 +15,7 @@ from aer.inference.window_reader import WindowSizes
 from aer.models.bundle import Bundle, load
 from aer.utils.text import printable
 
-RECIPE = 2  # raised when the same models and options would give other results than before
+RECIPE = 2  # to be increased when the same models and options would give other results than before
 MOST_NOTES = 5  # lines about classes without a threshold of their own
 
 

@@ -27,7 +27,7 @@ NO_THRESHOLD = 0.5  # of classes with too few recordings in validation to find a
 
 @dataclass(frozen=True)
 class Output:
-    """What the models say of a batch of windows."""
+    """The models' output for a batch of windows."""
 
     scores: Scores  # (B, C)
     frames: Scores | None  # (B, T, C) of `frame_scores`

@@ -16,7 +16,7 @@ SEGMENTS_COLUMNS = ("segment", "file", "clip_start_s", "start_s", "end_s", "labe
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording to go through."""
+    """A recording to recognise."""
 
     path: Path
     name: str  # in the outputs, with slashes; different from all others

@@ -1,4 +1,4 @@
-"""What recognition gives for one recording. W windows, C classes."""
+"""The result of recognition for one recording. W windows, C classes."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +11,7 @@ Status = Literal["ok", "partial", "failed", "empty"]
 
 @dataclass(frozen=True)
 class Event:
-    """A class that is heard, from when to when."""
+    """A class that sounds in a recording, from when to when."""
 
     start_s: float
     end_s: float

@@ -1,6 +1,6 @@
 """What recognition found, as files below a folder, in the formats that people ask for.
 
-    files.csv                       always: what came of each recording
+    files.csv                       always: the status of each recording
     events.csv                      csv
     events.parquet, scores.parquet  parquet
     raven/<recording>.Table.1.selections.txt, audacity/<recording>.txt
