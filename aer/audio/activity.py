@@ -13,10 +13,14 @@ from aer.audio.info import Waveform
 Energies = npt.NDArray[np.float64]
 
 FRAME_S = 0.010
-SMOOTH_FRAMES = 5  # 50 ms: a click of one sample is not an event
-FLOOR_PERCENTILE = 10  # of the smoothed energies: the background between the events
-ABOVE_FLOOR = 10**0.6  # 6 dB; noise that does not change stays well below it
-ABOVE_SILENCE = 1e-6  # of the largest energy (-60 dB), where the background is digital silence
+# 50 ms, so that a click of one sample is not an event
+SMOOTH_FRAMES = 5
+# percentile of the smoothed energies that stands for the background between the events
+FLOOR_PERCENTILE = 10
+# 6 dB above the background; steady noise stays well below it
+ABOVE_FLOOR = 10**0.6
+# share of the largest energy (-60 dB), for recordings whose background is digital silence
+ABOVE_SILENCE = 1e-6
 
 
 def frame_energies(blocks: Iterable[Waveform], sample_rate: int) -> Energies:

@@ -15,7 +15,8 @@ from aer.audio.info import AudioInfo, Waveform, audio_error, checked_rate, is_sp
 from aer.audio.pcm import FULL_SCALE
 from aer.errors import EmptyAudioError
 
-FFMPEG_SLACK_S = 0.2  # audioread gives durations to a tenth of a second
+# audioread gives durations to a tenth of a second
+FFMPEG_SLACK_S = 0.2
 # a text with one of these makes ffmpeg read the files that it names; the latter two may be anywhere near its beginning
 PLAYLIST_STARTS = (b"#extm3u", b"ffconcat", b"<", b"[playlist]", b"v=0")
 PLAYLIST_MARKS = (b"<mpd", b"c=in ip")

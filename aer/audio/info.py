@@ -26,7 +26,8 @@ class AudioInfo:
 
     sample_rate: int
     channels: int
-    n_samples: int  # per channel
+    # per channel
+    n_samples: int
 
     @property
     def duration_s(self) -> float:

@@ -22,8 +22,10 @@ from aer.audio import ffmpeg, sndfile
 from aer.audio.info import AudioInfo, Waveform, audio_error
 from aer.errors import EmptyAudioError
 
-MARGIN_SAMPLES = 256  # on both sides of a crop, at the slower of the two rates; VHQ's filter reaches 160 to 220
-LOUDEST = 2.0**31  # full scale is 1; 32-bit integers that were stored as floats reach this
+# decoded on both sides of a crop, at the slower of the two rates; VHQ's filter reaches 160 to 220
+MARGIN_SAMPLES = 256
+# full scale is 1; 32-bit integers that were stored as floats reach this
+LOUDEST = 2.0**31
 NOT_FOR_LIBSNDFILE = (soundfile.LibsndfileError, sndfile.UnknownLengthError)
 
 
@@ -32,7 +34,8 @@ class _Span:
     """The samples to decode for a crop, and where the crop lies in them once they are resampled."""
 
     first: int
-    stop: int | None  # None: to the end
+    # None: to the end
+    stop: int | None
     skip_out: int
     n_out: int | None
 

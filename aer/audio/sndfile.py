@@ -14,12 +14,18 @@ from aer.errors import EmptyAudioError
 from aer.utils.stderr import quiet_stderr
 from aer.utils.systems import path_for_c
 
-BLOCK_VALUES = 1 << 19  # decoded at a time, over all channels, so that many of them don't fill the memory
-MP3_SEEK_FROM = 1 << 20  # samples up to which an MP3 is decoded from its start instead of sought in
-UNKNOWN_FRAMES = 1 << 62  # libsndfile's length of a stream whose header has none
-UNKNOWN_BYTES = 0x7FFF0000  # sizes from here on in a WAV header stand for "written to a pipe"
-SLACK_BYTES = 64  # the classic mistake, a size that counts the header too, is not a truncation
-MP3_SLACK = 0.005  # relative: the length of an MP3 without a Xing header is estimated from its bit rate
+# values decoded at a time, over all channels, so that many channels don't fill the memory
+BLOCK_VALUES = 1 << 19
+# samples up to which an MP3 is decoded from its start instead of sought in
+MP3_SEEK_FROM = 1 << 20
+# libsndfile's length of a stream whose header has none
+UNKNOWN_FRAMES = 1 << 62
+# sizes from here on in a WAV header stand for "written to a pipe"
+UNKNOWN_BYTES = 0x7FFF0000
+# the classic mistake, a size that counts the header too, is not a truncation
+SLACK_BYTES = 64
+# relative: the length of an MP3 without a Xing header is estimated from its bit rate
+MP3_SLACK = 0.005
 MP3_SLACK_SAMPLES = 2 * 1152
 _DECLARED_SIZE = re.compile(r"^\s*(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
 

@@ -7,7 +7,8 @@ import tyro
 
 from aer.errors import InputError
 
-CONFIG = Path("config.py")  # of `aer crossval`: in the folder where it is called
+# the config module of `aer crossval`, in the folder where it is called
+CONFIG = Path("config.py")
 
 
 def summary(bundle: Annotated[Path, tyro.conf.Positional]) -> None:

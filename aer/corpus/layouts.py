@@ -29,7 +29,8 @@ class ClassFolder:
 
     path: Path
     files: tuple[Path, ...]
-    problem: str = ""  # why there are no files: OUTSIDE where it is no folder, or why the folder can't be read
+    # why there are no files: OUTSIDE where it is no folder, or why the folder can't be read
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,12 @@ class CsvListing:
     """The files that a CSV lists, one per row."""
 
     csv: Path
-    columns: Mapping[str, Sequence[str]]  # all of the CSV's, cells by row
-    file_column: str  # the one that `names` come from
-    by_class: bool  # Birdcall's: names are `ebird_code/file name`, below the folder of class folders
+    # all columns of the CSV: cells by row
+    columns: Mapping[str, Sequence[str]]
+    # the column that `names` come from
+    file_column: str
+    # Birdcall's: names are `ebird_code/file name`, below the folder of class folders
+    by_class: bool
     names: Sequence[str]
 
     def paths(self, base: Path) -> list[Path]:

@@ -13,7 +13,8 @@ Array = NDArray[Any]
 # by the figure's name: over all classes; per class (C,)
 Statistics = tuple[dict[str, float], dict[str, Array]]
 
-MIN_RECORDINGS = 5  # an interval from fewer says nothing
+# an interval from fewer says nothing
+MIN_RECORDINGS = 5
 INTERVAL_PERCENTILES = (2.5, 97.5)
 
 
@@ -32,10 +33,13 @@ class Figures:
     title: str
     classes: tuple[str, ...]
     n_recordings: int
-    n_known: tuple[int, ...]  # (C,) rows or events with the class
+    # (C,) rows or events with the class
+    n_known: tuple[int, ...]
     overall: dict[str, Figure]
-    per_class: dict[str, tuple[Figure, ...]]  # by the figure's name, (C,)
-    notes: tuple[str, ...]  # a line each: what did not count, and why
+    # by the figure's name, (C,)
+    per_class: dict[str, tuple[Figure, ...]]
+    # a line each: what did not count, and why
+    notes: tuple[str, ...]
 
 
 def with_intervals(

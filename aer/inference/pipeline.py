@@ -92,9 +92,12 @@ class _Batcher:
         self.plan = plan
         self.batch_size = batch_size
         self.advance = advance
-        self.held: list[Window] = []  # in the order of the recordings, ends among them
-        self.n_waveforms = 0  # among those held
-        self.collectors: dict[int, _Collector] = {}  # by the index of the recording
+        # in the order of the recordings, ends among them
+        self.held: list[Window] = []
+        # among those held
+        self.n_waveforms = 0
+        # by the index of the recording
+        self.collectors: dict[int, _Collector] = {}
 
     @property
     def is_full(self) -> bool:

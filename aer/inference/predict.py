@@ -27,17 +27,22 @@ from aer.utils.devices import is_out_of_memory
 from aer.utils.progress import ProgressBar
 from aer.utils.text import counted, printable
 
-LONGEST_WAIT = datetime.timedelta(days=7)  # of processes of torchrun for each other
-MOST_LINES = 5  # of recordings, and of files, that the summary lists
+# for which processes of torchrun wait for each other
+LONGEST_WAIT = datetime.timedelta(days=7)
+# recordings, and files, that the summary lists
+MOST_LINES = 5
 
 
 @dataclass(frozen=True)
 class Done:
     """The work of one call, over all processes."""
 
-    n_recordings: int  # recognised now, not before
-    audio_s: float  # in them
-    seconds: float  # that it took
+    # recognised now, not before
+    n_recordings: int
+    # length of these recordings
+    audio_s: float
+    # time that it took
+    seconds: float
 
 
 @dataclass(frozen=True)

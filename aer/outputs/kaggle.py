@@ -32,7 +32,8 @@ class Row:
     row_id: str
     audio_id: str
     start_s: float
-    end_s: float  # infinite for the whole recording
+    # infinite for the whole recording
+    end_s: float
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -27,11 +27,14 @@ class Job:
     """What a writer of a format gets."""
 
     results: Results
-    names: Sequence[str]  # of the recordings, in the order of the results
+    # of the recordings, in the order of the results
+    names: Sequence[str]
     out: Path
     test_csv: Path | None
-    band_hz: tuple[float, float]  # lower and upper end of what the model listens to
-    say: Callable[[str], object]  # gets what users should know
+    # lower and upper end of what the model listens to
+    band_hz: tuple[float, float]
+    # called with lines that users should read
+    say: Callable[[str], object]
 
 
 def _write_csv(job: Job) -> list[Path]:

@@ -20,7 +20,8 @@ from aer.utils.systems import MAX_WORKERS, interrupts_blocked, start_method
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-CHUNK_BYTES = 4 << 20  # of small files together, so that handing them over costs little beside the work
+# small files are handed over in chunks of so many bytes, so that this costs little beside the work
+CHUNK_BYTES = 4 << 20
 CHUNK_FILES = 32
 # multiprocessing's tracker removes the semaphores of a killed run, and need not say so
 TRACKER_QUIET = "ignore:resource_tracker:UserWarning"
