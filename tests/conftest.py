@@ -41,7 +41,7 @@ LONGEST = (
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> int:
+    def rank(item: pytest.Item) -> int:
         return next((i for i, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST))
 
-    items.sort(key=place)
+    items.sort(key=rank)

@@ -133,12 +133,12 @@ def test_windows_are_those_of_validation(tmp_path: Path, threads: int) -> None:
     validation = ValidationWindows(known, (), SETTINGS)
     found, ends = read(paths, threads)
     assert [end.status for end in ends] == ["ok"] * len(paths)
-    for number, (place, start) in enumerate(validation.windows):
+    for number, (index, start) in enumerate(validation.windows):
         item = validation[number]
         assert item["unreadable"] == -1
-        n_samples = ends[place].n_samples
+        n_samples = ends[index].n_samples
         own_start = start if n_samples >= SETTINGS.clip_samples else -((SETTINGS.clip_samples - n_samples) // 2)
-        np.testing.assert_allclose(found[place].pop(own_start), item["waveform"].numpy(), atol=2e-7)
+        np.testing.assert_allclose(found[index].pop(own_start), item["waveform"].numpy(), atol=2e-7)
     assert not any(found.values())
 
 
