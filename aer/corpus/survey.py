@@ -34,7 +34,7 @@ DIGEST_BYTES = 16
 
 @dataclass(frozen=True)
 class Levels:
-    """What is measured of the samples of a recording. Decibels are relative to full scale, -inf for digital silence.
+    """Measurements of a recording's samples. Decibels are relative to full scale, -inf for digital silence.
 
     `digest` is that of the samples, in hex: the same for the same audio in WAV and FLAC.
     """
@@ -58,7 +58,7 @@ class Levels:
 
 @dataclass(frozen=True)
 class Survey:
-    """A corpus and what was measured of it. Indices are those of `Corpus.recordings`.
+    """A corpus and its measurements. Indices are those of `Corpus.recordings`.
 
     `levels` has None for a recording that was not decoded or could not be: `failed` says why, by index. `duplicates`
     are groups of indices of the same audio. `folds` has the fold of every recording, or is None for the reason

@@ -97,13 +97,13 @@ def _interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def mean_of_defined(values: Array) -> float:
-    """Return the mean of the values that are not NaN; NaN without any."""
+    """Return the mean of the values, of any shape, that are not NaN; NaN if there are none."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")
 
 
 def ratio(parts: Any, wholes: Any) -> Array:
-    """Return parts / wholes, which have one shape; NaN where the whole is 0."""
+    """Return parts / wholes, arrays of the same shape; NaN where the whole is 0."""
     whole = np.asarray(wholes, np.float64)
     quotient: Array = np.divide(parts, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
     return quotient

@@ -84,7 +84,7 @@ class _Reader(threading.Thread):
             self.queue.put(error)
 
     def take(self) -> Window:
-        """Return the next window; wait for it. Raise what the thread has raised."""
+        """Wait for the next window and return it; raise the thread's exception if it has raised one."""
         item = self.queue.get()
         if isinstance(item, BaseException):
             raise item

@@ -171,7 +171,7 @@ def test_when_one_of_two_processes_is_killed_the_other_ends_and_the_run_goes_on(
     printed, _ = run.communicate(timeout=60)
     assert time.monotonic() - since_s < 60
     assert run.returncode == 1
-    # told by the network library or by torchrun, whichever was faster
+    # reported by the network library or by torchrun, whichever was faster
     told = re.findall("^(?:error|stopped)[:;] (.*)", printed, re.MULTILINE)
     assert len(told) == 1, printed
     assert re.match("process 2 of 2: (another process of the run has ended|torchrun has ended it)", told[0])

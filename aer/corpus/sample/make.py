@@ -85,7 +85,7 @@ class Event:
 
 @dataclass(frozen=True)
 class SampleSummary:
-    """What was made; as text, a line for the console."""
+    """The sample corpus that was made; as text, a line for the console."""
 
     root: Path
     species: tuple[str, ...]
