@@ -1,4 +1,4 @@
-"""Reading through audioread, which asks ffmpeg: M4A, WMA and what else libsndfile can't open.
+"""Reads with audioread, which runs ffmpeg: M4A, WMA and whatever else libsndfile can't open.
 
 It decodes from the start, 16 bits deep. Waveforms are (samples,) float32, mono.
 """
@@ -12,36 +12,40 @@ import numpy as np
 import soundfile
 
 from aer.audio.info import AudioInfo, Waveform, audio_error, checked_rate, is_sparse
+from aer.audio.pcm import FULL_SCALE
 from aer.errors import EmptyAudioError
 
-FFMPEG_SLACK_S = 0.2  # audioread gives durations to a tenth of a second
-# with these ffmpeg goes on to read files that a text names; it looks for the latter two anywhere in the beginning
+# audioread gives durations to a tenth of a second
+FFMPEG_SLACK_S = 0.2
+# a text with one of these makes ffmpeg read the files that it names; the latter two may be anywhere near its beginning
 PLAYLIST_STARTS = (b"#extm3u", b"ffconcat", b"<", b"[playlist]", b"v=0")
 PLAYLIST_MARKS = (b"<mpd", b"c=in ip")
-HEAD_BYTES, TEXT_BYTES = 4096, 512  # text: none of so many bytes is one that no text has
+# a file is text if none of its first TEXT_BYTES is one of the control characters below 9
+HEAD_BYTES, TEXT_BYTES = 4096, 512
 
 
 @contextlib.contextmanager
 def naming_errors(path: Path, cause: Exception) -> Iterator[None]:
-    """Says why audioread could not read what libsndfile could not open either (`cause`)."""
+    """Raise AudioError for what audioread raises on a file that libsndfile could not open either (`cause`)."""
     try:
         yield
     except audioread.NoBackendError as error:
         tried = "neither libsndfile nor ffmpeg reads it" if _backends() else "libsndfile can't read it; install ffmpeg"
         why = cause.error_string if isinstance(cause, soundfile.LibsndfileError) else str(cause)
-        why = "" if "possibly a pipe" in why else f" ({why})"  # what it says of any MP3 that is none: not so
+        # libsndfile says so, wrongly, of any file with the suffix of an MP3 that is not one
+        why = "" if "possibly a pipe" in why else f" ({why})"
         raise audio_error(path, f"not audio, or a format that is not known: {tried}{why}") from error
     except (audioread.DecodeError, OSError, EOFError) as error:
         raise audio_error(path, f"could not be decoded: {error or type(error).__name__}") from error
 
 
 def _backends() -> list[type[audioread.AudioFile]]:
-    # Not audioread's own WAV reader: libsndfile has said no already.
+    # not audioread's own WAV reader: libsndfile has refused the file already
     return [backend for backend in audioread.available_backends() if backend.__name__ != "RawAudioFile"]
 
 
 def open_audio(path: Path) -> audioread.AudioFile:
-    """The file, open; AudioError for a playlist, audioread's errors for what it can't read."""
+    """Return the file, open. Raise AudioError for a playlist, and audioread's errors for what it can't read."""
     _check_no_text(path)
     # An absolute path, as ffmpeg takes names like "concat:a" for something else. It reads nothing from the console, and
     # audioread gives up when it is silent for 10 s.
@@ -49,7 +53,7 @@ def open_audio(path: Path) -> audioread.AudioFile:
 
 
 def _check_no_text(path: Path) -> None:
-    """AudioError for a playlist, whatever its name: ffmpeg would read what it names, from anywhere. No audio is text"""
+    """Raise AudioError for text: ffmpeg would read the files that a playlist names, wherever they are."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     lowered = head.lower().removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -59,13 +63,16 @@ def _check_no_text(path: Path) -> None:
 
 
 def read_info(path: Path, file: audioread.AudioFile) -> AudioInfo:
-    """What the header says; where it may not be true, what is there."""
+    """Return what the header says, with the samples counted where its length is missing or implausible.
+
+    Raise AudioError for a file without audio or with an impossible sample rate, EmptyAudioError where no samples are.
+    """
     rate, channels = int(file.samplerate), int(file.channels)
     if rate <= 0 or channels <= 0:
         raise audio_error(path, "has no audio that ffmpeg can read")
     info = AudioInfo(checked_rate(path, rate), channels, round(file.duration * rate))
     n_samples = info.n_samples
-    if n_samples == 0 or is_sparse(path, info):  # the header doesn't say, or may not be true
+    if n_samples == 0 or is_sparse(path, info):
         with open_audio(path) as counted:
             n_samples = sum(len(block) for block in counted) // (2 * channels)
     if n_samples == 0:
@@ -76,11 +83,12 @@ def read_info(path: Path, file: audioread.AudioFile) -> AudioInfo:
 def span_blocks(
     path: Path, file: audioread.AudioFile, info: AudioInfo, first: int, stop: int | None, cause: Exception
 ) -> Iterator[Waveform]:
-    """Samples `first` to `stop` (None: the end) in mono blocks (samples,). The header's length does not limit them.
+    """Yield samples `first` to `stop` (None: the end) in mono blocks (samples,), whatever length the header gives.
 
-    `cause`: why libsndfile could not open the file.
+    `cause`: why libsndfile could not open the file. Raise AudioError where the file ends before its header says.
     """
-    frame_bytes = 2 * info.channels  # 16 bits, little-endian
+    # 16 bits, little-endian
+    frame_bytes = 2 * info.channels
     first *= frame_bytes
     stop = None if stop is None else stop * frame_bytes
     left, position, reached_stop = b"", 0, False
@@ -91,11 +99,11 @@ def span_blocks(
             whole_bytes = len(wanted) // frame_bytes * frame_bytes
             left = wanted[whole_bytes:]
             pcm = np.frombuffer(wanted[:whole_bytes], dtype="<i2").reshape(-1, info.channels)
-            yield pcm.mean(axis=1, dtype=np.float32) / np.float32(32768)
+            yield pcm.mean(axis=1, dtype=np.float32) / np.float32(FULL_SCALE)
             if reached_stop := stop is not None and position >= stop:
                 break
     decoded_s = position / frame_bytes / info.sample_rate
-    # A bare AAC stream has no header: its length is guessed from its bit rate.
+    # a bare AAC stream has no header: its length is guessed from its bit rate
     if not reached_stop and path.suffix.lower() != ".aac" and decoded_s < info.duration_s - FFMPEG_SLACK_S:
         raise audio_error(
             path, f"cut short: its header promises {info.duration_s:g} s, decoding ends at {decoded_s:g} s"

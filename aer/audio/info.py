@@ -1,4 +1,4 @@
-"""What a recording's header says, and the error that names a recording: what all decoders share."""
+"""What all decoders share: the fields of a recording's header, and the error that names a recording."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,13 @@ from aer.utils.text import printable
 
 Waveform = npt.NDArray[np.float32]
 
-RATES_HZ = (100, 10_000_000)  # from elephants to hydrophones; beyond, the header is damaged
-SPARSE = 100  # samples of all channels per byte of the file, from which a header's length is checked at its end
+# lowest and highest sample rate, from elephants to hydrophones; beyond, the header is damaged
+RATES_HZ = (100, 10_000_000)
+# samples of all channels per byte of the file; from here on the length in the header is checked against the samples
+SPARSE = 100
+_SUFFIX_NAMES = "wav wave w64 rf64 caf au aif aiff aifc flac ogg oga opus mp3 m4a mp4 aac wma webm mka"
+# of the files that are taken for recordings by their names
+SUFFIXES = frozenset(f".{name}" for name in _SUFFIX_NAMES.split())
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,8 @@ class AudioInfo:
 
     sample_rate: int
     channels: int
-    n_samples: int  # per channel
+    # per channel
+    n_samples: int
 
     @property
     def duration_s(self) -> float:
@@ -30,23 +36,17 @@ class AudioInfo:
 
 
 def audio_error(path: Path, reason: str, kind: type[AudioError] = AudioError) -> AudioError:
-    """The error of a recording, in one line."""
+    """Return the error that names a recording and the reason, in one line."""
     return kind(f"{printable(path)}: {reason}", path, reason)
 
 
 def checked_rate(path: Path, rate: int) -> int:
-    """The sample rate; AudioError for one that no recording has."""
+    """Return the sample rate in Hz; raise AudioError for one that no recording has."""
     if not RATES_HZ[0] <= rate <= RATES_HZ[1]:
         raise audio_error(path, f"its header gives a sample rate of {rate} Hz, which no recording has")
     return rate
 
 
 def is_sparse(path: Path, info: AudioInfo) -> bool:
-    """True for silence, and for headers that promise years, which would cost as many windows."""
+    """Return whether a file is small for its length: silence, or a header that promises years of audio."""
     return info.n_samples * info.channels > SPARSE * path.stat().st_size
-
-
-_SUFFIX_NAMES = "wav wave w64 rf64 caf au aif aiff aifc flac ogg oga opus mp3 m4a mp4 aac wma webm mka"
-
-
-SUFFIXES = frozenset(f".{name}" for name in _SUFFIX_NAMES.split())

@@ -1,4 +1,4 @@
-"""Decode, resample, read a crop. Every waveform is (samples,) float32, mono: the mean of the channels.
+"""Decodes, resamples, reads crops. Every waveform is (samples,) float32, mono: the mean of the channels.
 
 libsndfile (WAV, FLAC, OGG, Opus, MP3, AIFF and more) seeks to what is asked for. What it can't open (M4A, WMA) goes
 through audioread, which decodes from the start and stops at the crop's end. Nothing here imports torch.
@@ -22,8 +22,10 @@ from aer.audio import ffmpeg, sndfile
 from aer.audio.info import AudioInfo, Waveform, audio_error
 from aer.errors import EmptyAudioError
 
-MARGIN_SAMPLES = 256  # on both sides of a crop, at the slower of the two rates; VHQ's filter reaches 160 to 220
-LOUDEST = 2.0**31  # full scale is 1; 32-bit integers that were stored as floats reach this
+# decoded on both sides of a crop, at the slower of the two rates; VHQ's filter reaches 160 to 220
+MARGIN_SAMPLES = 256
+# full scale is 1; 32-bit integers that were stored as floats reach this
+LOUDEST = 2.0**31
 NOT_FOR_LIBSNDFILE = (soundfile.LibsndfileError, sndfile.UnknownLengthError)
 
 
@@ -32,15 +34,16 @@ class _Span:
     """The samples to decode for a crop, and where the crop lies in them once they are resampled."""
 
     first: int
-    stop: int | None  # None: to the end
+    # None: to the end
+    stop: int | None
     skip_out: int
     n_out: int | None
 
 
 def probe(path: Path, *, allow_cut_short: bool = False) -> AudioInfo:
-    """Read the header of `path`. Raises `AudioError` where there is none, or where it promises more than there is.
+    """Return what the header of `path` says. Raise AudioError where there is none, or where it promises too much.
 
-    `allow_cut_short`: gives what is there of a WAV or AIFF that was cut short.
+    `allow_cut_short`: of a WAV or AIFF that was cut short, return the length that is there.
     """
     _check_file(path)
     try:
@@ -56,10 +59,10 @@ def read_crop(
 ) -> Waveform:
     """Read `duration_s` seconds (None: all) from `start_s` on, as (samples,) float32 mono at `sample_rate`.
 
-    Gives round(duration_s * sample_rate) samples, or what there is where the recording ends earlier, and equals that
-    slice of the whole recording resampled. Raises `AudioError` (file and reason) for a file that is missing, empty, not
-    audio or cut short, for NaN, infinity or absurd values in the crop, and for a crop that starts after the end.
-    `allow_cut_short`: reads in what is there of a WAV or AIFF that was cut short.
+    Return round(duration_s * sample_rate) samples, or fewer where the recording ends earlier; they equal that slice of
+    the whole recording resampled. `allow_cut_short`: of a WAV or AIFF that was cut short, read what is there. Raise
+    AudioError for a file that is missing, empty, not audio or cut short, for NaN, infinity or absurd values in the
+    crop, and for a crop that starts after the end; ValueError for a negative start or less than a sample.
     """
     if start_s < 0 or (duration_s is not None and round(duration_s * sample_rate) < 1):
         raise ValueError(f"not a crop: start_s {start_s}, duration_s {duration_s}")
@@ -92,10 +95,10 @@ def read_crop(
 
 @contextlib.contextmanager
 def open_stream(path: Path) -> Iterator[tuple[AudioInfo, Iterator[Waveform]]]:
-    """The header of `path`, and its samples from start to end in mono blocks (samples,) at its own rate.
+    """Yield the header of `path`, and its samples from start to end in mono blocks (samples,) at its own rate.
 
-    Memory stays bounded however long the recording is. Raises `AudioError` as `read_crop` does; for what is damaged or
-    cut short only once the blocks before that were given.
+    Memory stays bounded however long the recording is. Raise AudioError as `read_crop` does; for what is damaged or cut
+    short only after the blocks before that.
     """
     _check_file(path)
     with contextlib.ExitStack() as stack:
@@ -113,15 +116,17 @@ def open_stream(path: Path) -> Iterator[tuple[AudioInfo, Iterator[Waveform]]]:
 
 def _checked(path: Path, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
     for block in blocks:
-        good = np.abs(block) <= LOUDEST  # NaN is not
+        # false for NaN
+        good = np.abs(block) <= LOUDEST
         if not good.all():
-            yield block[: int(good.argmin())]  # what comes before the first bad sample is sound
+            # the samples before the first bad one
+            yield block[: int(good.argmin())]
             _check_values(path, block)
         yield block
 
 
 def resampled(blocks: Iterable[Waveform], rate_in: int, rate_out: int) -> Iterator[Waveform]:
-    """Mono blocks (samples,) at the new rate: the very samples of soxr.resample (VHQ) on the whole, block by block."""
+    """Yield mono blocks (samples,) at `rate_out` Hz: the very samples of soxr.resample (VHQ) on the whole recording."""
     if rate_in == rate_out:
         yield from blocks
         return
@@ -132,7 +137,10 @@ def resampled(blocks: Iterable[Waveform], rate_in: int, rate_out: int) -> Iterat
 
 
 def place(waveform: Waveform, n_samples: int, offset: int) -> Waveform:
-    """(samples,) -> (n_samples,): `waveform` from sample `offset` on, zeros around it. It must fit."""
+    """Return (n_samples,): `waveform` (samples,) from sample `offset` on, zeros around it.
+
+    Raise ValueError if it does not fit.
+    """
     if not 0 <= offset <= n_samples - len(waveform):
         raise ValueError(f"{len(waveform)} samples at {offset} don't fit into {n_samples}")
     placed = np.zeros(n_samples, dtype=np.float32)
@@ -141,7 +149,7 @@ def place(waveform: Waveform, n_samples: int, offset: int) -> Waveform:
 
 
 def _span(rate_in: int, start_s: float, duration_s: float | None, rate_out: int) -> _Span:
-    """Where to decode. It starts where an input and an output sample coincide: a multiple of rate_in/gcd."""
+    """Return what to decode. It starts where an input and an output sample coincide: a multiple of rate_in/gcd."""
     common = math.gcd(rate_in, rate_out)
     step_in, step_out = rate_in // common, rate_out // common
     margin = 0 if rate_in == rate_out else MARGIN_SAMPLES * math.ceil(max(1, rate_in / rate_out))
@@ -159,12 +167,13 @@ def _check_values(path: Path, samples: Waveform) -> None:
     peak = float(np.abs(samples).max(initial=0))
     if not math.isfinite(peak):
         raise audio_error(path, "has samples that are NaN or infinite")
-    if peak > LOUDEST:  # its square would overflow in a spectrogram
+    # its square would overflow in a spectrogram
+    if peak > LOUDEST:
         raise audio_error(path, f"has samples of {peak:.1e}, where full scale is 1")
 
 
 def _check_file(path: Path) -> None:
-    # Also keeps pipes and devices away from the decoders, which would wait for ever.
+    # this also keeps pipes and devices away from the decoders, which would wait for ever
     try:
         size_bytes = path.stat().st_size
     except OSError as error:
@@ -173,7 +182,8 @@ def _check_file(path: Path) -> None:
         raise audio_error(path, "is not a file")
     if size_bytes == 0:
         raise audio_error(path, "is empty (0 bytes)", EmptyAudioError)
-    if not os.access(path, os.R_OK):  # the decoders would say that they don't know the format
+    # the decoders would say that they don't know the format
+    if not os.access(path, os.R_OK):
         raise audio_error(path, "permission denied")
 
 

@@ -1,4 +1,4 @@
-"""Reading through libsndfile: WAV, FLAC, OGG, Opus, MP3, AIFF and more. Waveforms are (samples,) float32, mono."""
+"""Reads with libsndfile: WAV, FLAC, OGG, Opus, MP3, AIFF and more. Waveforms are (samples,) float32, mono."""
 
 import contextlib
 import re
@@ -14,12 +14,18 @@ from aer.errors import EmptyAudioError
 from aer.utils.stderr import quiet_stderr
 from aer.utils.systems import path_for_c
 
-BLOCK_VALUES = 1 << 19  # decoded at a time, over all channels, so that many of them don't fill the memory
-MP3_SEEK_FROM = 1 << 20  # samples up to which an MP3 is decoded from its start instead of sought in
-UNKNOWN_FRAMES = 1 << 62  # libsndfile's length of a stream whose header has none
-UNKNOWN_BYTES = 0x7FFF0000  # sizes from here on in a WAV header stand for "written to a pipe"
-SLACK_BYTES = 64  # the classic mistake, a size that counts the header too, is not a truncation
-MP3_SLACK = 0.005  # relative: the length of an MP3 without a Xing header is estimated from its bit rate
+# values decoded at a time, over all channels, so that many channels don't fill the memory
+BLOCK_VALUES = 1 << 19
+# samples up to which an MP3 is decoded from its start instead of sought in
+MP3_SEEK_FROM = 1 << 20
+# libsndfile's length of a stream whose header has none
+UNKNOWN_FRAMES = 1 << 62
+# sizes from here on in a WAV header stand for "written to a pipe"
+UNKNOWN_BYTES = 0x7FFF0000
+# the classic mistake, a size that counts the header too, is not a truncation
+SLACK_BYTES = 64
+# relative: the length of an MP3 without a Xing header is estimated from its bit rate
+MP3_SLACK = 0.005
 MP3_SLACK_SAMPLES = 2 * 1152
 _DECLARED_SIZE = re.compile(r"^\s*(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
 
@@ -47,9 +53,10 @@ class SoundFile(soundfile.SoundFile):  # type: ignore[misc]
 
 
 def read_info(path: Path, file: SoundFile, allow_cut_short: bool = False) -> AudioInfo:
-    """What the header says; AudioError where it promises more than there is.
+    """Return what the header says. Raise AudioError where it promises more than there is.
 
-    `allow_cut_short`: for a WAV or AIFF what is there.
+    `allow_cut_short`: of a WAV or AIFF that was cut short, return the length that is there. Raise EmptyAudioError for a
+    file without samples, and UnknownLengthError for a stream whose header gives no length.
     """
     if not allow_cut_short or not file.frames:
         _check_whole(path, file)
@@ -65,7 +72,7 @@ def read_info(path: Path, file: SoundFile, allow_cut_short: bool = False) -> Aud
 
 
 def _check_whole(path: Path, file: SoundFile) -> None:
-    """AudioError for a truncated WAV or AIFF: libsndfile shortens it silently, and says so in its log alone."""
+    """Raise AudioError for a truncated WAV or AIFF: libsndfile shortens it silently, and only its log says so."""
     for declared, present in _DECLARED_SIZE.findall(file.extra_info):
         if int(present) + SLACK_BYTES < int(declared) < UNKNOWN_BYTES:
             raise audio_error(path, f"cut short: its header promises {declared} bytes of audio, {present} are there")
@@ -83,7 +90,7 @@ def _check_end(path: Path, file: SoundFile, n_samples: int) -> None:
 
 
 def _blocks(path: Path, file: SoundFile, info: AudioInfo, begin: int, stop: int) -> Iterator[Waveform]:
-    """Samples `begin` (where `file` stands) to `stop`, in mono blocks (samples,); an error if there are fewer."""
+    """Yield samples `begin` (where `file` stands) to `stop` in mono blocks; raise AudioError if there are fewer."""
     position, block_frames = begin, max(1, BLOCK_VALUES // info.channels)
     while position < stop:
         try:
@@ -93,18 +100,23 @@ def _blocks(path: Path, file: SoundFile, info: AudioInfo, begin: int, stop: int)
         if not len(block):
             break
         position += len(block)
-        with np.errstate(invalid="ignore", over="ignore"):  # not finite: the caller looks
+        # the caller checks for values that are not finite
+        with np.errstate(invalid="ignore", over="ignore"):
             mono = block[:, 0] if info.channels == 1 else block.mean(axis=1)
-        yield mono  # outside: a stream that is left here may be closed by a thread that can't restore numpy's state
+        # not within errstate: another thread may close this generator, and could not restore numpy's state
+        yield mono
     slack = max(MP3_SLACK_SAMPLES, MP3_SLACK * info.n_samples) if file.is_mp3 else 0
     if stop - position > slack:
         raise audio_error(path, f"cut short: its header promises {info.n_samples} samples, decoding ends at {position}")
 
 
 def span_blocks(path: Path, file: SoundFile, info: AudioInfo, first: int, stop: int | None) -> Iterator[Waveform]:
-    """Samples `first` to `stop` (None: the end) at the recording's own rate, in mono blocks (samples,)."""
+    """Yield samples `first` to `stop` (None: the end) at the recording's own rate, in mono blocks (samples,).
+
+    Raise AudioError where the recording is damaged or ends earlier.
+    """
     stop = info.n_samples if stop is None else min(stop, info.n_samples)
-    # An MP3 frame needs bits of the frames before it: libmpg123 complains on the console after a seek into the middle
+    # an MP3 frame needs bits of the frames before it: libmpg123 complains on the console after a seek into the middle
     from_start = not file.seekable() or (file.is_mp3 and stop <= MP3_SEEK_FROM)
     begin = 0 if from_start else first
     try:
@@ -119,6 +131,6 @@ def span_blocks(path: Path, file: SoundFile, info: AudioInfo, first: int, stop: 
 
 
 def all_blocks(path: Path, file: SoundFile, info: AudioInfo) -> Iterator[Waveform]:
-    """All samples that are there, in mono blocks (samples,), then AudioError if more were promised."""
+    """Yield all samples that are there in mono blocks (samples,); then raise AudioError if the header promised more."""
     yield from span_blocks(path, file, info, 0, None)
     _check_whole(path, file)

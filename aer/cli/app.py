@@ -1,7 +1,7 @@
 """The `aer` command and its subcommands.
 
-What does the work is imported when it is called: `--help` answers at once, and no command waits for what another one
-needs.
+The modules that do the work are imported when a command is called: `--help` answers at once, and no command waits for
+what another one needs.
 """
 
 import functools

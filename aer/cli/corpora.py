@@ -1,4 +1,4 @@
-"""`aer sample`, `aer prepare` and `aer corpus`. What does the work is imported when it is called."""
+"""`aer sample`, `aer prepare` and `aer corpus`. The modules that do the work are imported by the commands."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""`aer summary` and `aer crossval`. What does the work is imported when it is called."""
+"""`aer summary` and `aer crossval`. The modules that do the work are imported by the commands."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,7 +7,8 @@ import tyro
 
 from aer.errors import InputError
 
-CONFIG = Path("config.py")  # of `aer crossval`: in the folder where it is called
+# the config module of `aer crossval`, in the folder where it is called
+CONFIG = Path("config.py")
 
 
 def summary(bundle: Annotated[Path, tyro.conf.Positional]) -> None:

@@ -158,7 +158,7 @@ def _check_folder(root: Path) -> None:
 
 
 def _from_folders(root: Path) -> tuple[list[_Listed], list[tuple[Path, str]]]:
-    """A class per folder; other files in them are left out, with the reason."""
+    """List a class per folder; other files in them are left out, with the reason."""
     base = next((root / name for name in AUDIO_FOLDERS if (root / name).is_dir()), root)
     folders = [folder for folder in list_class_folders(base) if folder.problem != OUTSIDE]
     if not folders:
@@ -176,14 +176,14 @@ def _from_folders(root: Path) -> tuple[list[_Listed], list[tuple[Path, str]]]:
 
 
 def _why_not(file: Path) -> str:
-    """Why something in a class folder is no recording, "" for all that should be one: links to nowhere are."""
+    """Return why a file in a class folder is not a recording; "" for what should be one, as links to nowhere are."""
     if file.is_dir():
         return FOLDER
     return "" if has_audio_suffix(file) else NO_AUDIO
 
 
 def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:
-    """The rows of a Birdcall CSV, or of one with the columns `path` and `labels`; all files must be there."""
+    """List the rows of a Birdcall CSV, or of one with the columns `path` and `labels`; all files must be there."""
     table = read_table(csv)
     if group_by is not None and group_by not in table:
         known = ", ".join(map(printable, table))
@@ -203,7 +203,7 @@ def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:
 
 
 def _base(root: Path, listing: CsvListing) -> Path:
-    """The folder that the names of a listing are below."""
+    """Return the folder that the names of a listing are below."""
     if not listing.by_class:
         return root / AUDIO_FOLDERS[0] if listing.file_column == RESAMPLED else listing.csv.parent
     _check_folder(root)

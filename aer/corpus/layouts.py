@@ -1,7 +1,7 @@
 """The layouts of corpora: class folders; the Birdcall CSV beside its class folders; a CSV of `path,labels`.
 
-What is listed there is parsed here alone. What becomes of files that are missing, unreadable or not listed is up to
-the two that use it: `discovery`, for training, refuses them; `preparation.sources` goes on without them.
+Only this module parses them. What becomes of files that are missing, unreadable or not listed is up to its two users:
+`discovery`, for training, refuses them; `preparation.sources` continues without them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,8 @@ class ClassFolder:
 
     path: Path
     files: tuple[Path, ...]
-    problem: str = ""  # why there are no files: OUTSIDE where it is no folder, or why the folder can't be read
+    # why there are no files: OUTSIDE where it is no folder, or why the folder can't be read
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,12 @@ class CsvListing:
     """The files that a CSV lists, one per row."""
 
     csv: Path
-    columns: Mapping[str, Sequence[str]]  # all of the CSV's, cells by row
-    file_column: str  # the one that `names` come from
-    by_class: bool  # Birdcall's: names are `ebird_code/file name`, below the folder of class folders
+    # all columns of the CSV: cells by row
+    columns: Mapping[str, Sequence[str]]
+    # the column that `names` come from
+    file_column: str
+    # Birdcall's: names are `ebird_code/file name`, below the folder of class folders
+    by_class: bool
     names: Sequence[str]
 
     def paths(self, base: Path) -> list[Path]:
@@ -74,7 +78,7 @@ def visible(folder: Path) -> list[Path]:
 
 
 def has_audio_suffix(path: Path) -> bool:
-    """Whether a file is a recording by its name."""
+    """Return whether a file is a recording by its name."""
     return path.suffix.lower() in SUFFIXES
 
 

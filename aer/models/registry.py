@@ -24,7 +24,7 @@ BuildModel = Callable[[Any, int], "nn.Module"]
 
 @dataclass(frozen=True)
 class ModelKind(Generic[OneKind]):
-    """What the rest of aer needs to know of a kind of model."""
+    """A kind of model, as the rest of aer needs to know it."""
 
     # for the console
     title: str

@@ -90,10 +90,8 @@ def test_scores_are_those_of_validation_and_of_the_same_audio_alone(
     windows = ValidationWindows(listed, BIRDS, settings)
     expected = validation_scores.score_windows(model, windows, BIRDS, 0, "", batch_size=7, workers=0)
     assert len(expected.window_scores) == sum(len(result.scores) for result in results)
-    for place, result in enumerate(results):
-        np.testing.assert_allclose(
-            result.scores, expected.window_scores[expected.window_recordings == place], atol=1e-5
-        )
+    for row, result in enumerate(results):
+        np.testing.assert_allclose(result.scores, expected.window_scores[expected.window_recordings == row], atol=1e-5)
         assert result.embeddings is not None
         assert result.embeddings.shape == (len(result.scores), 2048)
         sound, size = in_memory(Path(result.path)), settings.clip_samples

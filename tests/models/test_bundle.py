@@ -92,15 +92,15 @@ def test_it_is_a_safetensors_file_for_any_reader(files: dict[str, Path], models:
     content = files["resnest"].read_bytes()
     (n_bytes,) = struct.unpack_from("<Q", content)
     header = json.loads(content[8 : 8 + n_bytes])
-    told = json.loads(header["__metadata__"]["aer"])
+    metadata = json.loads(header["__metadata__"]["aer"])
     assert list(header["__metadata__"]) == ["aer"]
-    assert (told["format"], told["kind"], told["classes"]) == (1, "resnest", list(CLASSES))
+    assert (metadata["format"], metadata["kind"], metadata["classes"]) == (1, "resnest", list(CLASSES))
     weights = models["resnest"].state_dict()
     assert header.keys() - {"__metadata__"} == weights.keys()
     begin, end = header["head.6.bias"]["data_offsets"]
     assert content[8 + n_bytes :][begin:end] == weights["head.6.bias"].numpy().tobytes()
-    zeroed = content.replace(told["sha256"].encode(), b"0" * 64, 1)
-    assert hashlib.sha256(zeroed).hexdigest() == told["sha256"]
+    zeroed = content.replace(metadata["sha256"].encode(), b"0" * 64, 1)
+    assert hashlib.sha256(zeroed).hexdigest() == metadata["sha256"]
     assert bundle.has_metadata(files["resnest"], about(small("resnest"), models["resnest"]))
     assert not bundle.has_metadata(files["resnest"], about(small("resnest", seed=9), models["resnest"]))
 
@@ -174,14 +174,14 @@ def test_a_file_that_is_cut_short_or_has_one_bit_changed(tmp_path: Path, files: 
     with path.open("r+b") as file:  # in place: a hundred megabytes are written once
         file.truncate(len(content))
         at_text = [content.index(name) for name in (b"robin", b"valid_f1", b"0.75", b"best_f1", b"udcff")]
-        for place in [*range(9), 30, 46, 60, *at_text, n_header, *random.integers(n_header, len(content), 3)]:
+        for position in [*range(9), 30, 46, 60, *at_text, n_header, *random.integers(n_header, len(content), 3)]:
             bit = 1 << int(random.integers(8))
-            file.seek(place)
-            file.write(bytes([content[place] ^ bit]))
+            file.seek(position)
+            file.write(bytes([content[position] ^ bit]))
             file.flush()
-            assert is_damaged(refused(path)), place
-            file.seek(place)
-            file.write(content[place : place + 1])
+            assert is_damaged(refused(path)), position
+            file.seek(position)
+            file.write(content[position : position + 1])
             file.flush()
     assert bundle.load(path).classes == CLASSES
 
@@ -201,18 +201,18 @@ def test_files_that_are_no_bundle(tmp_path: Path, models: dict[str, torch.nn.Mod
     assert "no bundle of aer" in refused(tmp_path / "other.safetensors")
 
 
-def forge(path: Path, told: Any, found: Any = FOUND, weights: Any = None) -> Path:
+def forge(path: Path, metadata: Any, found: Any = FOUND, weights: Any = None) -> Path:
     """A file with a right checksum and whatever content."""
-    bundle.write(path, told, found, weights or {}, ADVICE)
+    bundle.write(path, metadata, found, weights or {}, ADVICE)
     return path
 
 
 def changed(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda told: {**told, **changes}
+    return lambda metadata: {**metadata, **changes}
 
 
 def settings_with(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda told: {**told, "settings": {**told["settings"], **changes}}
+    return lambda metadata: {**metadata, "settings": {**metadata["settings"], **changes}}
 
 
 def nested(depth: int) -> Any:
@@ -260,9 +260,9 @@ def nested(depth: int) -> Any:
 def test_any_content_is_refused_in_one_line(
     tmp_path: Path, models: dict[str, torch.nn.Module], change: Callable[[dict[str, Any]], Any], message: str
 ) -> None:
-    told = change(about(small("resnest"), models["resnest"]))
+    metadata = change(about(small("resnest"), models["resnest"]))
     weights = {name: models["resnest"].state_dict()[name] for name in ("frontend.window", "frontend.filter_bank")}
-    line = refused(forge(tmp_path / "forged.aer", told, weights=weights))
+    line = refused(forge(tmp_path / "forged.aer", metadata, weights=weights))
     assert re.search(message, line), line
 
 
@@ -288,15 +288,17 @@ def test_thresholds_of_another_make_are_refused(
 
 
 def test_weights_that_do_not_fit(tmp_path: Path, models: dict[str, torch.nn.Module]) -> None:
-    told, weights = about(small("resnest"), models["resnest"]), models["resnest"].state_dict()
+    metadata, weights = about(small("resnest"), models["resnest"]), models["resnest"].state_dict()
     path = tmp_path / "forged.aer"
-    line = refused(forge(path, {**told, "classes": ["a", "b"]}, {name: e[:2] for name, e in FOUND.items()}, weights))
+    line = refused(
+        forge(path, {**metadata, "classes": ["a", "b"]}, {name: e[:2] for name, e in FOUND.items()}, weights)
+    )
     assert "head.6.weight is (3, 1024), and (2, 1024) by its settings and classes" in line
     without = {name: value for name, value in weights.items() if name != "head.0.bias"}
-    assert "1 missing (head.0.bias)" in refused(forge(path, told, weights=without))
+    assert "1 missing (head.0.bias)" in refused(forge(path, metadata, weights=without))
     other = {**weights, "head.0.bias": torch.zeros(5)}
-    assert "head.0.bias (5,) instead of (1024,)" in refused(forge(path, told, weights=other))
-    backbone = {**told, "settings": {**told["settings"], "backbone": "../../etc"}}
+    assert "head.0.bias (5,) instead of (1024,)" in refused(forge(path, metadata, weights=other))
+    backbone = {**metadata, "settings": {**metadata["settings"], "backbone": "../../etc"}}
     with pytest.raises(InputError, match="no such model"):
         bundle.load(forge(path, backbone, weights=weights))
 

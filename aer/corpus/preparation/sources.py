@@ -1,7 +1,7 @@
 """Lists raw recordings as people have them; `aer.corpus.layouts` says how they may lie.
 
-Unlike `discovery`, which finds a corpus to train on, this goes on where something is wrong with a file: it is skipped,
-and the reason is kept.
+Unlike `discovery`, which finds a corpus to train on, this continues where something is wrong with a file: it is
+skipped, and the reason is kept.
 """
 
 import os
@@ -97,7 +97,7 @@ def _check_codes(codes: Iterable[str], base: Path, csv: Path) -> None:
 
 
 def _name_below(base: Path, path: Path) -> str:
-    """The path below `base`, where it is known to be; a CSV may give it absolute, or by way of links."""
+    """Return a path, known to lie below `base`, from there; a CSV may give it absolute, or through links."""
     name = os.path.relpath(path, base)
     if name.startswith(os.pardir):
         name = os.path.relpath(os.path.realpath(path), os.path.realpath(base))
@@ -123,7 +123,7 @@ def _add(path: Path, name: str, row: dict[str, str], found: list[Source], skippe
 
 
 def _unlisted(base: Path, names: Iterable[str], folders: Iterable[Path]) -> list[str]:
-    """The names of recordings that a CSV does not list, in `folders` and in the folders of those that it lists."""
+    """Return the names of recordings that a CSV does not list, in `folders` and in the folders of those it lists."""
     listed = {os.path.abspath(os.path.join(base, name)) for name in names}  # noqa: PTH100, PTH118 - links stay
     unlisted = []
     absolute = {os.path.dirname(path) for path in listed}.union(map(os.path.abspath, folders))  # noqa: PTH120
