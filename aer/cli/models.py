@@ -1,11 +1,12 @@
 """`aer summary` and `aer crossval`. What does the work is imported when it is called."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from aer.errors import InputError
+from aer.models.kinds import Kind
 
 CONFIG = Path("config.py")  # of `aer crossval`: in the folder where it is called
 
@@ -22,7 +23,7 @@ def summary(bundle: Annotated[Path, tyro.conf.Positional]) -> None:
 
 
 def crossval(
-    model: Annotated[Literal["panns", "resnest"], tyro.conf.Positional],
+    model: Annotated[Kind, tyro.conf.Positional],
     options: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
 ) -> None:
     """Trains a model per fold, each heard on the fold that it has not been trained on; can be stopped and run again.
