@@ -25,6 +25,7 @@ def test_outputs(model: nn.Module, waveform: Tensor) -> None:
         alone = model(waveform[1:2])
     assert all(value.dtype == torch.float32 for value in output.values())
     assert output["logits"].shape == output["clipwise_output"].shape == (3, N_CLASSES)
+    assert output["embedding"].shape == (3, 2048)
     torch.testing.assert_close(output["logits"].sigmoid(), output["clipwise_output"], atol=1e-6, rtol=1e-5)
     for key, value in output.items():
         assert torch.equal(value, again[key])
