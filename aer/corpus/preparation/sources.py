@@ -71,11 +71,11 @@ def _from_csv(base: Path, csv: Path) -> Sources:
     table = read_table(csv)
     listing = parse_csv(csv, table, (FILENAME,), f"ebird_code and {FILENAME}, or path and labels")
     folders: list[Path] = []
-    if listing.by_class:
+    if listing.base is None:
         folders = [entry for entry in visible(base) if entry.is_dir()]
-        _check_codes(table["ebird_code"], base, csv)
+        _check_codes(table[listing.label_column], base, csv)
     else:
-        base = csv.parent
+        base = listing.base
     paths = listing.paths(base)
     # a column of its own in the listing too, and so in its rows
     table.setdefault("xc_id", list(listing.names))
