@@ -1,6 +1,8 @@
 """What README, CONTRIBUTING and docs/ name is there: modules, tests, files that they link to."""
 
 import re
+import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,16 @@ def test_named_tests_are_there(page: Path) -> None:
     for name, test in re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`", page.read_text(encoding="utf-8")):
         file = name or file
         assert not test or f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{test}"
+
+
+def test_the_picture_of_the_rooms_is_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = [layer.split(" | ") for layer in contracts[0]["layers"]]
+    allowed = {(upper, lower) for above, below in pairwise(layers) for upper in above for lower in below}
+    picture = ARCHITECTURE.read_text(encoding="utf-8").split("```mermaid")[1].split("```")[0]
+    assert set(re.findall(r"^    (\w+) --> (\w+)$", picture, re.MULTILINE)) == allowed
 
 
 def test_the_tables_of_rooms_have_every_module() -> None:

@@ -1,7 +1,8 @@
 """The layouts of corpora: class folders; the Birdcall CSV beside its class folders; a CSV of `path,labels`.
 
 What is listed there is parsed here alone. What becomes of files that are missing, unreadable or not listed is up to
-the two that use it: `discovery`, for training, refuses them; `preparation.sources` goes on without them.
+the two that use it: `discovery`, for training, refuses them; `preparation.sources` goes on without them. The places of
+another layout: docs/architecture.md.
 """
 
 from collections.abc import Mapping, Sequence
