@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from aer import __version__
 from aer.errors import AerError, InputError
 from aer.models import thresholds
-from aer.models.registry import MODELS, Kind, build_untrained
+from aer.models.kinds import Kind
+from aer.models.registry import MODELS, build_untrained
 from aer.models.weights import check_entries
 from aer.settings import AnySettings
 from aer.utils.files import write_whole

@@ -17,6 +17,7 @@ from aer.utils.files import write_whole
 from aer.utils.text import as_bytes, some
 
 TABLES_JSON = f"{FOLDER}/tables.json"
+# of all files that `write` writes: those with others are never taken for a table, and so never removed
 TABLE_SUFFIXES = (".csv", ".json", ".parquet", ".txt")
 
 

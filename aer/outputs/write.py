@@ -9,7 +9,7 @@
     embeddings.parquet              `write_embeddings`
 
 Results are read recording by recording, once per file that is written. The same results give the same bytes.
-A new format is its name in `formats`, a writer in `WRITERS`, and a test.
+A new format is its name in `formats`, a writer in `WRITERS`, and a test; docs/architecture.md lists all places.
 """
 
 from collections.abc import Callable, Sequence

@@ -22,10 +22,10 @@ from helpers.paths import ROOT
 import config
 from aer.errors import AerError, InputError
 from aer.models import bundle
-from aer.models.panns import build_panns
-from aer.models.resnest import build_resnest
+from aer.models.kinds import Kind
+from aer.models.registry import MODELS
 from aer.models.summary import flops, summary
-from aer.settings import AnySettings, PannsSettings
+from aer.settings import AnySettings
 
 pytestmark = pytest.mark.xdist_group("bundle")  # what its fixtures make is made once
 
@@ -38,14 +38,12 @@ FOUND = {"window": some_thresholds(len(CLASSES)), "frame": some_thresholds(len(C
 
 def build(settings: AnySettings) -> torch.nn.Module:
     torch.manual_seed(1)
-    if isinstance(settings, PannsSettings):
-        return build_panns(settings, len(CLASSES)).eval()
-    return build_resnest(settings, len(CLASSES)).eval()
+    return MODELS[settings.model].build(settings, len(CLASSES)).eval()
 
 
 @pytest.fixture(scope="module")
-def models() -> dict[str, torch.nn.Module]:
-    return {kind: build(small(kind)) for kind in ("panns", "resnest")}
+def models() -> dict[Kind, torch.nn.Module]:
+    return {kind: build(small(kind)) for kind in MODELS}
 
 
 def about(settings: AnySettings, model: torch.nn.Module) -> dict[str, Any]:
@@ -58,14 +56,14 @@ def write(path: Path, settings: AnySettings, model: torch.nn.Module) -> Path:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory, models: dict[str, torch.nn.Module]) -> dict[str, Path]:
+def files(tmp_path_factory: pytest.TempPathFactory, models: dict[Kind, torch.nn.Module]) -> dict[Kind, Path]:
     """A bundle of each kind."""
     folder = tmp_path_factory.mktemp("bundles")
     return {kind: write(folder / f"{kind}.aer", small(kind), model) for kind, model in models.items()}
 
 
-@pytest.mark.parametrize("kind", ["panns", "resnest"])
-def test_round_trip(files: dict[str, Path], models: dict[str, torch.nn.Module], kind: str) -> None:
+@pytest.mark.parametrize("kind", MODELS)
+def test_round_trip(files: dict[Kind, Path], models: dict[Kind, torch.nn.Module], kind: Kind) -> None:
     path, settings = files[kind], small(kind)
     loaded = bundle.load(path)
     assert (loaded.kind, loaded.classes, loaded.epoch, loaded.background) == (kind, CLASSES, 3, "nocall")
@@ -88,7 +86,7 @@ def test_round_trip(files: dict[str, Path], models: dict[str, torch.nn.Module], 
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in models[kind].state_dict().items())
 
 
-def test_it_is_a_safetensors_file_for_any_reader(files: dict[str, Path], models: dict[str, torch.nn.Module]) -> None:
+def test_it_is_a_safetensors_file_for_any_reader(files: dict[Kind, Path], models: dict[Kind, torch.nn.Module]) -> None:
     content = files["resnest"].read_bytes()
     (n_bytes,) = struct.unpack_from("<Q", content)
     header = json.loads(content[8 : 8 + n_bytes])
@@ -106,7 +104,7 @@ def test_it_is_a_safetensors_file_for_any_reader(files: dict[str, Path], models:
 
 
 def test_the_same_run_gives_the_same_bytes_wherever_it_was(
-    tmp_path: Path, files: dict[str, Path], models: dict[str, torch.nn.Module]
+    tmp_path: Path, files: dict[Kind, Path], models: dict[Kind, torch.nn.Module]
 ) -> None:
     elsewhere = small("resnest", corpus="/else/where", run_dir="other", workers=3, device="cpu", csv="x.csv")
     other = write(tmp_path / "other.aer", elsewhere, models["resnest"])
@@ -130,7 +128,7 @@ print(json.dumps([list(loaded.classes), scores.tolist()]))
 
 
 def test_it_needs_no_config_and_no_corpus(
-    tmp_path: Path, files: dict[str, Path], models: dict[str, torch.nn.Module]
+    tmp_path: Path, files: dict[Kind, Path], models: dict[Kind, torch.nn.Module]
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-c", ALONE, str(files["resnest"])],
@@ -161,7 +159,7 @@ def refused(path: Path) -> str:
     return line
 
 
-def test_a_file_that_is_cut_short_or_has_one_bit_changed(tmp_path: Path, files: dict[str, Path]) -> None:
+def test_a_file_that_is_cut_short_or_has_one_bit_changed(tmp_path: Path, files: dict[Kind, Path]) -> None:
     content = bytearray(files["resnest"].read_bytes())
     (n_header,) = struct.unpack_from("<Q", content)
     path = tmp_path / "damaged.aer"
@@ -190,7 +188,7 @@ def is_damaged(line: str) -> bool:
     return "damaged" in line
 
 
-def test_files_that_are_no_bundle(tmp_path: Path, models: dict[str, torch.nn.Module]) -> None:
+def test_files_that_are_no_bundle(tmp_path: Path, models: dict[Kind, torch.nn.Module]) -> None:
     assert "no such file" in refused(tmp_path / "nowhere.aer")
     assert "no such file" in refused(tmp_path)
     (tmp_path / "text").write_text("a diary\n" * 50)
@@ -258,7 +256,7 @@ def nested(depth: int) -> Any:
     ],
 )
 def test_any_content_is_refused_in_one_line(
-    tmp_path: Path, models: dict[str, torch.nn.Module], change: Callable[[dict[str, Any]], Any], message: str
+    tmp_path: Path, models: dict[Kind, torch.nn.Module], change: Callable[[dict[str, Any]], Any], message: str
 ) -> None:
     metadata = change(about(small("resnest"), models["resnest"]))
     weights = {name: models["resnest"].state_dict()[name] for name in ("frontend.window", "frontend.filter_bank")}
@@ -281,13 +279,13 @@ def test_any_content_is_refused_in_one_line(
     ],
 )
 def test_thresholds_of_another_make_are_refused(
-    tmp_path: Path, models: dict[str, torch.nn.Module], found: dict[str, Any]
+    tmp_path: Path, models: dict[Kind, torch.nn.Module], found: dict[str, Any]
 ) -> None:
     path = forge(tmp_path / "forged.aer", about(small("resnest"), models["resnest"]), found)
     assert "its thresholds can't be used" in refused(path)
 
 
-def test_weights_that_do_not_fit(tmp_path: Path, models: dict[str, torch.nn.Module]) -> None:
+def test_weights_that_do_not_fit(tmp_path: Path, models: dict[Kind, torch.nn.Module]) -> None:
     metadata, weights = about(small("resnest"), models["resnest"]), models["resnest"].state_dict()
     path = tmp_path / "forged.aer"
     line = refused(
@@ -303,12 +301,12 @@ def test_weights_that_do_not_fit(tmp_path: Path, models: dict[str, torch.nn.Modu
         bundle.load(forge(path, backbone, weights=weights))
 
 
-def test_a_place_that_can_not_be_written(tmp_path: Path, models: dict[str, torch.nn.Module]) -> None:
+def test_a_place_that_can_not_be_written(tmp_path: Path, models: dict[Kind, torch.nn.Module]) -> None:
     with pytest.raises(AerError, match=r"can't write .*; make room"):
         write(tmp_path / "nowhere/best.aer", small("resnest"), models["resnest"])
 
 
-def test_the_summary(files: dict[str, Path], models: dict[str, torch.nn.Module]) -> None:
+def test_the_summary(files: dict[Kind, Path], models: dict[Kind, torch.nn.Module]) -> None:
     text = summary(files["panns"])
     n_trained = sum(p.numel() for p in models["panns"].parameters() if p.requires_grad)
     for part in (

@@ -67,7 +67,7 @@ def write_tables(places: Places, outcome: Outcome, target: Target) -> None:
         {kept[column]: value for column, value in source.row.items()} | added
         for source in outcome.sources.found
         if source.name in outcome.entries
-        for added in _added_columns(source, outcome.entries[source.name], target, outcome.sources.columns)
+        for added in _added_columns(source, outcome.entries[source.name], target, outcome.sources.class_column)
     ]
     columns = [*kept.values(), *ADDED]
     if rows:
@@ -92,12 +92,12 @@ def _kept_columns(columns: Sequence[str]) -> dict[str, str]:
     return kept
 
 
-def _added_columns(source: Source, entry: Entry, target: Target, columns: Sequence[str]) -> list[dict[str, object]]:
+def _added_columns(source: Source, entry: Entry, target: Target, class_column: str | None) -> list[dict[str, object]]:
     """Return the added columns of each clip of the source, with file names as `discovery` expects them."""
     folder = source.name.rpartition("/")[0]
     # below the folder of the class
-    if not {"path", "labels"} <= set(columns):
-        below = Path(os.path.relpath(folder, source.row["ebird_code"])).as_posix()
+    if class_column is not None:
+        below = Path(os.path.relpath(folder, source.row[class_column])).as_posix()
         folder = "" if below == os.curdir else below
     return [
         {
