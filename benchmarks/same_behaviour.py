@@ -6,7 +6,8 @@ It trains both models, prepares a raw corpus, recognises with what was trained, 
 lets AFTER resume a training and a recognition that BEFORE began and SIGKILL ended. Everything happens in one folder by
 turns, in which `code` and `env` lead to the checkout and its environment: so paths are the same too. Both environments
 must hold the same versions of what versions.json names. `--expected FILE` has the messages that were reworded on
-purpose, a line each: `old -> new`. The exit status is 1 where anything else differs. It needs a POSIX system.
+purpose, a line each: `old -> new`; CHANGELOG.md will do. The exit status is 1 where anything else differs. It needs a
+POSIX system.
 """
 
 import argparse
@@ -41,6 +42,7 @@ EXCERPT_LINES = 8
 TIMES = re.compile(
     r"\b[\d.,]+(?= s(?:  best so far)?$| times real time| (?:clips|recordings|files)/s)|\b\d{19}\b", re.MULTILINE
 )
+REWORDED = re.compile(r"- `([^`]+)` -> `([^`]+)`")
 # takes `[file for output, arguments]` as lines of JSON; forks with the packages that take long to import already there
 FORKS = """
 import json, os, runpy, sys
@@ -167,8 +169,8 @@ def excerpt(before: bytes, after: bytes, expected: dict[str, str]) -> str | None
     except UnicodeDecodeError:
         at = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), "the end of one")
         return f"    {len(before)} and {len(after)} bytes, which differ from {at} on"
-    for told, reworded in expected.items():
-        old = old.replace(told, reworded)
+    for message, reworded in expected.items():
+        old = old.replace(message, reworded)
     lines = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0))[2:]
     return "\n".join(f"    {line[:200]}" for line in lines[:EXCERPT_LINES]) or (None if old == new else "    line ends")
 
@@ -192,10 +194,16 @@ def compared(before: Path, after: Path, below: str, expected: dict[str, str]) ->
 
 
 def read_expected(path: Path | None) -> dict[str, str]:
-    """Old message -> new one, from lines `old -> new`, which may be items of a list."""
+    """Return old message -> new one, from lines `old -> new`, or from CHANGELOG.md, which has both in backticks."""
     lines = [] if path is None else path.read_text(encoding="utf-8").splitlines()
-    pairs = (line.removeprefix("- ").partition(" -> ") for line in lines if " -> " in line)
-    return {old.strip("` "): new.strip("` ") for old, _, new in pairs}
+    expected = {}
+    for line in lines:
+        if quoted := REWORDED.match(line):
+            expected[quoted[1]] = quoted[2]
+        elif " -> " in line and "`" not in line:
+            old, _, new = line.removeprefix("- ").partition(" -> ")
+            expected[old.strip()] = new.strip()
+    return expected
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ LONGEST = (
     "test_failures.py",
     "test_frontend.py",
     "test_train.py",
-    "test_models.py",
+    "test_both_models.py",
     "test_make.py",
     "test_parallel.py",
     "test_prepare.py",
@@ -41,7 +41,7 @@ LONGEST = (
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> int:
+    def rank(item: pytest.Item) -> int:
         return next((i for i, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST))
 
-    items.sort(key=place)
+    items.sort(key=rank)

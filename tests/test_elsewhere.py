@@ -150,7 +150,7 @@ def test_elsewhere_has_none_of_it(elsewhere: dict[str, str], tmp_path: Path) -> 
     assert (done.stdout, done.stderr) == ("nt ['spawn'] False False\nno geteuid\n", "")
 
 
-@pytest.mark.parametrize("command", [("-m", "aer"), (str(ROOT / "train_panns.py"),), (str(ROOT / "train_resnest.py"),)])
+@pytest.mark.parametrize("command", [("-m", "aer"), *((str(script),) for script in sorted(ROOT.glob("train_*.py")))])
 def test_help(elsewhere: dict[str, str], tmp_path: Path, command: tuple[str, ...]) -> None:
     done = run(elsewhere, tmp_path, *command, "--help")
     assert (done.returncode, done.stderr) == (0, "")

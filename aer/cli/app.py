@@ -1,7 +1,7 @@
 """The `aer` command and its subcommands.
 
-What does the work is imported when it is called: `--help` answers at once, and no command waits for what another one
-needs.
+The modules that do the work are imported when a command is called: `--help` answers at once, and no command waits for
+what another one needs.
 """
 
 import functools
@@ -17,6 +17,7 @@ from aer.cli.errors import one_line_errors, run_command
 from aer.cli.models import crossval, summary
 from aer.cli.recognition import evaluate, predict
 from aer.errors import InputError
+from aer.models.kinds import KINDS
 
 # in the order of the help
 COMMANDS: tuple[Callable[..., None], ...] = (sample, prepare, corpus, summary, crossval, predict, evaluate)
@@ -40,7 +41,7 @@ def main() -> None:
 def _run() -> None:
     match sys.argv[1:]:
         # its options are read with the config module
-        case ["crossval", "panns" | "resnest" as model, *options]:
+        case ["crossval", model, *options] if model in KINDS:
             crossval(model, tuple(options))
             return
     _refuse_repeated_options(sys.argv[1:])

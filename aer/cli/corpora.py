@@ -1,4 +1,4 @@
-"""`aer sample`, `aer prepare` and `aer corpus`. What does the work is imported when it is called."""
+"""`aer sample`, `aer prepare` and `aer corpus`. The modules that do the work are imported by the commands."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -82,7 +82,8 @@ def corpus(
         details: CSV to write, a row per recording
         quick: read headers only: no duplicates, no levels
     """
-    from aer.corpus.discovery import BIRDCALL_CSVS, find_corpus
+    from aer.corpus.discovery import find_corpus
+    from aer.corpus.layouts import CORPUS_CSVS
     from aer.corpus.survey import survey
     from aer.corpus.survey_report import describe, write_details, write_plot
     from aer.settings import MAX_SEED
@@ -92,7 +93,7 @@ def corpus(
     check_range({"--fold-seed": fold_seed}, 0, MAX_SEED)
     check_workers(workers)
     outputs = {"--plot": (plot, ".png"), "--details": (details, ".csv")}
-    check_outputs(outputs, [csv, *(path / name for name in BIRDCALL_CSVS)])
+    check_outputs(outputs, [csv, *(path / name for name in CORPUS_CSVS)])
     found = survey(
         find_corpus(path, csv, group_by), n_folds, fold_seed, group_by is not None, workers or cores(), quick
     )

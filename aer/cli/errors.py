@@ -33,7 +33,7 @@ def run_command(work: Callable[[], None]) -> int:
         print(f"error: {message.removeprefix(f'{type(error).__module__}.{type(error).__name__}: ')}", file=sys.stderr)
         return error.exit_status
     except BrokenPipeError:
-        # `--help | head`: who read the output has seen enough; Python would complain when it flushes
+        # `--help | head`: the reader has seen enough; without this, Python would complain when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt as cause:

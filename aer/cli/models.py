@@ -1,13 +1,15 @@
-"""`aer summary` and `aer crossval`. What does the work is imported when it is called."""
+"""`aer summary` and `aer crossval`. The modules that do the work are imported by the commands."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from aer.errors import InputError
+from aer.models.kinds import Kind
 
-CONFIG = Path("config.py")  # of `aer crossval`: in the folder where it is called
+# the config module of `aer crossval`, in the folder where it is called
+CONFIG = Path("config.py")
 
 
 def summary(bundle: Annotated[Path, tyro.conf.Positional]) -> None:
@@ -22,7 +24,7 @@ def summary(bundle: Annotated[Path, tyro.conf.Positional]) -> None:
 
 
 def crossval(
-    model: Annotated[Literal["panns", "resnest"], tyro.conf.Positional],
+    model: Annotated[Kind, tyro.conf.Positional],
     options: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
 ) -> None:
     """Trains a model per fold, each heard on the fold that it has not been trained on; can be stopped and run again.

@@ -1,4 +1,4 @@
-"""`aer predict` and `aer evaluate`: their options. What does the work is imported when it is called."""
+"""`aer predict` and `aer evaluate`: their options. The modules that do the work are imported by the commands."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -257,7 +257,7 @@ def evaluate(options: EvaluateCommand) -> None:
     print(*notes, sep="\n")
     figures = evaluation.evaluate(plan, options.for_evaluation())
     texts, plain = zip(*map(report, figures), strict=True)
-    # first: who reads the text may close the pipe early
+    # before printing: whoever reads the text may close the pipe early
     report_path = options.out / evaluation.REPORT
     evaluation.write_report(report_path, plain)
     print("", "\n\n".join(texts), "", report_path, sep="\n")

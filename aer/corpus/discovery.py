@@ -13,6 +13,7 @@ from pathlib import Path
 from aer.audio.io import probe
 from aer.corpus.layouts import (
     AUDIO_FOLDERS,
+    CORPUS_CSVS,
     FILENAME,
     FOLDER,
     NO_AUDIO,
@@ -28,8 +29,6 @@ from aer.utils.csv_files import read_table
 from aer.utils.progress import track
 from aer.utils.text import printable, some
 
-# names of the CSV that a corpus may have: the first that exists is read
-BIRDCALL_CSVS = ("train_mod.csv", "train.csv")
 NEEDED_COLUMNS = f"path and labels, or ebird_code and {FILENAME} (or {RESAMPLED})"
 # headers are read while the disk is waited for
 PROBE_THREADS = 8
@@ -93,7 +92,7 @@ def find_corpus(
     """
     if csv is None:
         _check_folder(root)
-    chosen = csv or next((root / name for name in BIRDCALL_CSVS if (root / name).is_file()), None)
+    chosen = csv or next((root / name for name in CORPUS_CSVS if (root / name).is_file()), None)
     left_out: list[tuple[Path, str]] = []
     if chosen is not None:
         listed = _from_csv(root, chosen, group_by)
@@ -158,11 +157,11 @@ def _check_folder(root: Path) -> None:
 
 
 def _from_folders(root: Path) -> tuple[list[_Listed], list[tuple[Path, str]]]:
-    """A class per folder; other files in them are left out, with the reason."""
+    """List a class per folder; other files in them are left out, with the reason."""
     base = next((root / name for name in AUDIO_FOLDERS if (root / name).is_dir()), root)
     folders = [folder for folder in list_class_folders(base) if folder.problem != OUTSIDE]
     if not folders:
-        raise InputError(f"corpus {base} has no class folders and no {' or '.join(BIRDCALL_CSVS)}")
+        raise InputError(f"corpus {base} has no class folders and no {' or '.join(CORPUS_CSVS)}")
     listed, left_out = [], []
     for folder in folders:
         if folder.problem:
@@ -176,14 +175,14 @@ def _from_folders(root: Path) -> tuple[list[_Listed], list[tuple[Path, str]]]:
 
 
 def _why_not(file: Path) -> str:
-    """Why something in a class folder is no recording, "" for all that should be one: links to nowhere are."""
+    """Return why a file in a class folder is not a recording; "" for what should be one, as links to nowhere are."""
     if file.is_dir():
         return FOLDER
     return "" if has_audio_suffix(file) else NO_AUDIO
 
 
 def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:
-    """The rows of a Birdcall CSV, or of one with the columns `path` and `labels`; all files must be there."""
+    """List the rows of a Birdcall CSV, or of one with the columns `path` and `labels`; all files must be there."""
     table = read_table(csv)
     if group_by is not None and group_by not in table:
         known = ", ".join(map(printable, table))
@@ -203,9 +202,9 @@ def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:
 
 
 def _base(root: Path, listing: CsvListing) -> Path:
-    """The folder that the names of a listing are below."""
-    if not listing.by_class:
-        return root / AUDIO_FOLDERS[0] if listing.file_column == RESAMPLED else listing.csv.parent
+    """Return the folder that the names of a listing are below."""
+    if listing.base is not None:
+        return root / AUDIO_FOLDERS[0] if listing.file_column == RESAMPLED else listing.base
     _check_folder(root)
     folders = (*AUDIO_FOLDERS[:1] * (listing.file_column == RESAMPLED), *AUDIO_FOLDERS[1:])
     return next((root / name for name in folders if (root / name).is_dir()), root)

@@ -84,7 +84,7 @@ def assign_folds(corpus: Corpus, n_folds: int, seed: int, grouped: bool) -> NDAr
 
 
 def _by_name(corpus: Corpus, names: tuple[str, ...]) -> NDArray[np.int64]:
-    """VALIDATION (recordings,) for those of the groups of these names, TRAINING for all others."""
+    """Return (recordings,): VALIDATION for those of the named groups, TRAINING for all others."""
     groups = [recording.group or "" for recording in corpus.recordings]
     for name in names:
         if name not in groups:
@@ -98,7 +98,7 @@ def class_counts(corpus: Corpus) -> Counter[str]:
 
 
 def _notes(corpus: Corpus, train: tuple[int, ...], valid: tuple[int, ...], n_folds: int | None) -> list[str]:
-    """A line for each kind of class that a side lacks; without `n_folds`, folds are no concern."""
+    """Return a line for each side that lacks classes, and for classes smaller than `n_folds` (None: no folds)."""
     counts = class_counts(corpus)
     notes = []
     small = [name for name in corpus.classes if n_folds is not None and counts[name] < n_folds]
@@ -113,7 +113,7 @@ def _notes(corpus: Corpus, train: tuple[int, ...], valid: tuple[int, ...], n_fol
 
 
 def _names(names: list[str]) -> str:
-    """The first eight, and how many more there are."""
+    """Return the first eight names, and how many more there are."""
     return ", ".join(printable(name) for name in names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 

@@ -1,7 +1,8 @@
 """The layouts of corpora: class folders; the Birdcall CSV beside its class folders; a CSV of `path,labels`.
 
-What is listed there is parsed here alone. What becomes of files that are missing, unreadable or not listed is up to
-the two that use it: `discovery`, for training, refuses them; `preparation.sources` goes on without them.
+Only this module parses them. What becomes of files that are missing, unreadable or not listed is up to its two users:
+`discovery`, for training, refuses them; `preparation.sources` continues without them. What another layout takes:
+docs/architecture.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ from aer.utils.text import printable
 
 # where class folders are below a corpus: the first of these that exists
 AUDIO_FOLDERS = ("resampled_train_audio", "raw_train_audio", "train_audio")
+# names of the CSV that a corpus may have: training reads the first that exists
+CORPUS_CSVS = ("train_mod.csv", "train.csv")
 # columns of a Birdcall CSV with the names of files: of the prepared clips, and of the recordings
 RESAMPLED, FILENAME = "resampled_filename", "filename"
 # why something in a corpus is not taken for a recording
@@ -29,7 +32,8 @@ class ClassFolder:
 
     path: Path
     files: tuple[Path, ...]
-    problem: str = ""  # why there are no files: OUTSIDE where it is no folder, or why the folder can't be read
+    # why there are no files: OUTSIDE where it is no folder, or why the folder can't be read
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,20 @@ class CsvListing:
     """The files that a CSV lists, one per row."""
 
     csv: Path
-    columns: Mapping[str, Sequence[str]]  # all of the CSV's, cells by row
-    file_column: str  # the one that `names` come from
-    by_class: bool  # Birdcall's: names are `ebird_code/file name`, below the folder of class folders
+    # all columns of the CSV: cells by row
+    columns: Mapping[str, Sequence[str]]
+    # the column that `names` come from
+    file_column: str
+    # several labels in a cell of `labels`, else one
+    label_column: str
     names: Sequence[str]
+    # the folder that names are below; None: Birdcall's class folders, names are `class/file name`
+    base: Path | None
+
+    @property
+    def by_class(self) -> bool:
+        """Whether the names are those of files in class folders."""
+        return self.base is None
 
     def paths(self, base: Path) -> list[Path]:
         """Return the files by row, below `base`.
@@ -49,16 +63,17 @@ class CsvListing:
         file that two rows list.
         """
         if self.by_class:
-            check_class_names(self.columns["ebird_code"], self.csv)
+            check_class_names(self.columns[self.label_column], self.csv)
         paths = paths_below(base, self.names, self.csv)
         check_distinct(paths, self.csv)
         return paths
 
     def labels(self) -> list[tuple[str, ...]]:
         """Return the labels of each row, none twice."""
-        if self.by_class:
-            return [(code,) for code in self.columns["ebird_code"]]
-        return [tuple(dict.fromkeys(filter(None, map(str.strip, cell.split(";"))))) for cell in self.columns["labels"]]
+        cells = self.columns[self.label_column]
+        if self.label_column != "labels":
+            return [(cell,) for cell in cells]
+        return [tuple(dict.fromkeys(filter(None, map(str.strip, cell.split(";"))))) for cell in cells]
 
     def rows(self) -> list[dict[str, str]]:
         """Return the cells of each row by column."""
@@ -74,7 +89,7 @@ def visible(folder: Path) -> list[Path]:
 
 
 def has_audio_suffix(path: Path) -> bool:
-    """Whether a file is a recording by its name."""
+    """Return whether a file is a recording by its name."""
     return path.suffix.lower() in SUFFIXES
 
 
@@ -100,9 +115,10 @@ def parse_csv(csv: Path, columns: Mapping[str, Sequence[str]], file_columns: Seq
     """
     if {"path", "labels"} <= set(columns):
         file_column = RESAMPLED if RESAMPLED in file_columns and RESAMPLED in columns else "path"
-        return CsvListing(csv, columns, file_column, False, columns[file_column])
+        return CsvListing(csv, columns, file_column, "labels", columns[file_column], csv.parent)
     for file_column in file_columns:
         if {"ebird_code", file_column} <= set(columns):
             rows = zip(columns["ebird_code"], columns[file_column], strict=True)
-            return CsvListing(csv, columns, file_column, True, [f"{code}/{name}" for code, name in rows])
+            names = [f"{code}/{name}" for code, name in rows]
+            return CsvListing(csv, columns, file_column, "ebird_code", names, None)
     raise InputError(f"csv {csv} needs the columns {needed}; it has {', '.join(map(printable, columns))}")

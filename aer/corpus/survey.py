@@ -34,7 +34,7 @@ DIGEST_BYTES = 16
 
 @dataclass(frozen=True)
 class Levels:
-    """What is measured of the samples of a recording. Decibels are relative to full scale, -inf for digital silence.
+    """Measurements of a recording's samples. Decibels are relative to full scale, -inf for digital silence.
 
     `digest` is that of the samples, in hex: the same for the same audio in WAV and FLAC.
     """
@@ -58,7 +58,7 @@ class Levels:
 
 @dataclass(frozen=True)
 class Survey:
-    """A corpus and what was measured of it. Indices are those of `Corpus.recordings`.
+    """A corpus and its measurements. Indices are those of `Corpus.recordings`.
 
     `levels` has None for a recording that was not decoded or could not be: `failed` says why, by index. `duplicates`
     are groups of indices of the same audio. `folds` has the fold of every recording, or is None for the reason
@@ -107,7 +107,7 @@ def levels(blocks: Iterable[Waveform]) -> Levels:
 
 
 def _inner_clipped(full: NDArray[np.bool_]) -> int:
-    """How many of (samples,) at full scale, less the first and the last, have a neighbour there."""
+    """Return how many of (samples,) at full scale, less the first and the last, have a neighbour there."""
     return int(np.count_nonzero(full[1:-1] & (full[:-2] | full[2:])))
 
 
@@ -153,7 +153,7 @@ def _measure(task: tuple[int, Path]) -> Levels:
 
 
 def _measure_all(corpus: Corpus, workers: int) -> tuple[list[Levels | None], dict[int, str]]:
-    """The levels of every recording, and why those without could not be decoded, by index."""
+    """Return the levels of every recording, and why those without could not be decoded, by index."""
     measured: list[Levels | None] = [None] * len(corpus.recordings)
     failed: dict[int, str] = {}
     tasks = [(index, recording.path) for index, recording in enumerate(corpus.recordings)]

@@ -66,7 +66,7 @@ def describe(found: Survey, root: Path) -> str:
 
 
 def _decoded_lines(found: Survey, names: Sequence[str]) -> list[str]:
-    """What only decoding shows: broken files, duplicates, clipping and silence."""
+    """Return the lines on what only decoding shows: broken files, duplicates, clipping and silence."""
     failed = [f"{names[index]}: {printable(reason)}" for index, reason in found.failed.items()]
     measured = [(name, level) for name, level in zip(names, found.levels, strict=True) if level is not None]
     clipping = [
@@ -92,7 +92,7 @@ def _name(path: Path, root: Path) -> str:
 
 
 def _listed(title: str, entries: Sequence[str]) -> list[str]:
-    """The title with the count, the first MAX_NAMED entries, and how many more there are."""
+    """Return the title with the count, the first MAX_NAMED entries, and how many more there are."""
     more = [f"  and {len(entries) - MAX_NAMED:,} more"] * (len(entries) > MAX_NAMED)
     return [
         f"{title}: {len(entries):,}" if entries else f"{title}: none",
@@ -102,7 +102,7 @@ def _listed(title: str, entries: Sequence[str]) -> list[str]:
 
 
 def _class_table(corpus: Corpus) -> list[str]:
-    """A row per class with the durations of its clips."""
+    """Return a row per class with the durations of its clips."""
     rows = [("class", "clips", "minutes", "shortest", "median", "longest (s)")]
     for name, durations in durations_by_class(corpus).items():
         lengths = (durations[0], float(np.median(durations)), durations[-1])
@@ -114,7 +114,7 @@ def _class_table(corpus: Corpus) -> list[str]:
 
 
 def _fold_table(found: Survey) -> list[str]:
-    """A row per fold, or why there are no folds."""
+    """Return a row per fold, or why there are no folds."""
     if found.folds is None:
         return [f"no folds: {printable(found.no_folds)}"]
     rows = [("fold", "clips", "minutes", "classes")]
@@ -127,7 +127,7 @@ def _fold_table(found: Survey) -> list[str]:
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Columns of text: the first to the left, the others to the right."""
+    """Return the rows in columns of text, the first one aligned to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
@@ -136,7 +136,7 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _duplicate_lines(found: Survey, names: Sequence[str]) -> list[str]:
-    """The groups of clips with the same audio; those that leak labels come first."""
+    """Return a line per group of clips with the same audio; those that leak labels come first."""
     groups = sorted(
         found.duplicates, key=lambda group: (not found.across_classes(group), not found.across_folds(group))
     )

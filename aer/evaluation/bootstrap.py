@@ -13,7 +13,8 @@ Array = NDArray[Any]
 # by the figure's name: over all classes; per class (C,)
 Statistics = tuple[dict[str, float], dict[str, Array]]
 
-MIN_RECORDINGS = 5  # an interval from fewer says nothing
+# an interval from fewer says nothing
+MIN_RECORDINGS = 5
 INTERVAL_PERCENTILES = (2.5, 97.5)
 
 
@@ -32,10 +33,13 @@ class Figures:
     title: str
     classes: tuple[str, ...]
     n_recordings: int
-    n_known: tuple[int, ...]  # (C,) rows or events with the class
+    # (C,) rows or events with the class
+    n_known: tuple[int, ...]
     overall: dict[str, Figure]
-    per_class: dict[str, tuple[Figure, ...]]  # by the figure's name, (C,)
-    notes: tuple[str, ...]  # a line each: what did not count, and why
+    # by the figure's name, (C,)
+    per_class: dict[str, tuple[Figure, ...]]
+    # a line each: what did not count, and why
+    notes: tuple[str, ...]
 
 
 def with_intervals(
@@ -93,13 +97,13 @@ def _interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def mean_of_defined(values: Array) -> float:
-    """Return the mean of the values that are not NaN; NaN without any."""
+    """Return the mean of the values, of any shape, that are not NaN; NaN if there are none."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")
 
 
 def ratio(parts: Any, wholes: Any) -> Array:
-    """Return parts / wholes, which have one shape; NaN where the whole is 0."""
+    """Return parts / wholes, arrays of the same shape; NaN where the whole is 0."""
     whole = np.asarray(wholes, np.float64)
     quotient: Array = np.divide(parts, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
     return quotient

@@ -36,16 +36,25 @@ EVENTS, AUDIO, REPORT = "events.csv", "test_audio", "evaluation.json"
 class Evaluation:
     """What a model is to be evaluated on, and how."""
 
-    folder: Path  # of a corpus; or of soundscapes, with recordings in it or in its `test_audio`
-    csv: Path | None  # of the corpus, or of the known events; None: what the folder has
-    out: Path  # folder for the results of recognition
+    # a corpus; or soundscapes, with recordings in it or in its `test_audio`
+    folder: Path
+    # lists the corpus, or the known events; None: what the folder has
+    csv: Path | None
+    # folder for the results of recognition
+    out: Path
     batch_size: int
-    threads: int  # that decode
-    n_draws: int = 1000  # of recordings, for the intervals
-    threshold: float | None = None  # of windows, for all classes; None: each class's own
-    criterion: Criterion = BY_OVERLAP  # which events count as found, on soundscapes
-    annotations: Path | None = None  # known events instead of `csv`'s: a table of another program, or a folder of them
-    label_column: str | None = None  # of `annotations`; None: found by its name
+    # for decoding
+    threads: int
+    # draws of recordings, for the intervals
+    n_draws: int = 1000
+    # for windows of all classes; None: each class's own
+    threshold: float | None = None
+    # which events count as found, on soundscapes
+    criterion: Criterion = BY_OVERLAP
+    # known events instead of `csv`'s: a table of another program, or a folder of them
+    annotations: Path | None = None
+    # of `annotations`; None: found by its name
+    label_column: str | None = None
 
 
 def evaluate(plan: Plan, evaluation: Evaluation) -> list[Figures]:

@@ -17,10 +17,13 @@ from aer.evaluation.bootstrap import Array, Figures, Statistics, mean_of_defined
 from aer.inference.results import Event
 from aer.utils.text import counted, some
 
-Events = Mapping[str, Sequence[Event]]  # by the name of the recording
+# events by the name of their recording
+Events = Mapping[str, Sequence[Event]]
 
-ROUNDING_S = 1e-9  # 2.2 - 2 is more than 0.2 in floating point
-BEYOND_S = 1.0  # that a known event may end after its recording: listeners round
+# tolerance: 2.2 - 2 is more than 0.2 in floating point
+ROUNDING_S = 1e-9
+# how far a known event may end after its recording: listeners round
+BEYOND_S = 1.0
 
 
 class Criterion(Protocol):

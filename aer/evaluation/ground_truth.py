@@ -23,8 +23,10 @@ LONGEST_S = 31 * 86_400.0
 class GroundTruth:
     """The known events of recordings."""
 
-    events: dict[str, tuple[Event, ...]]  # by the name that `read_events` or `of_recordings` gave
-    unknown: dict[str, int]  # how many events of each label that is not a class of the model; not in `events`
+    # by recording, under the name that `read_events` or `of_recordings` gave it
+    events: dict[str, tuple[Event, ...]]
+    # the number of events, which are not in `events`, of each label that is not a class of the model
+    unknown: dict[str, int]
 
     @property
     def note(self) -> str:

@@ -16,7 +16,8 @@ from aer.evaluation.bootstrap import Array, Figures, Statistics, mean_of_defined
 from aer.evaluation.event_metrics import f1_of
 from aer.utils.text import counted, some
 
-PADDING_ROWS = 5  # BirdCLEF 2023's
+# as in BirdCLEF 2023
+PADDING_ROWS = 5
 
 
 def evaluate_scores(

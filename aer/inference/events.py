@@ -1,4 +1,4 @@
-"""From scores in time to events: from when to when a class is heard.
+"""From scores over time to events: when a class begins and ends to sound.
 
 T frames, C classes, W windows; scores are float32 in [0, 1].
 """
@@ -19,9 +19,12 @@ Scores = npt.NDArray[np.float32]
 class EventRules:
     """What counts as an event. Times in seconds."""
 
-    hysteresis: float = 0.8  # share of the threshold down to which an event that has begun continues
-    merge_gap_s: float = 0.2  # events of a class that are less than this apart are one
-    min_duration_s: float = 0.1  # shorter ones are left out
+    # share of the threshold down to which an event that has begun continues
+    hysteresis: float = 0.8
+    # events of a class that are less than this apart are one
+    merge_gap_s: float = 0.2
+    # shorter events are left out
+    min_duration_s: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class FrameTimeline:
 
     def __init__(self, n_classes: int, hop_samples: int):
         self.hop_samples = hop_samples
-        self.first = 0  # the frame that `sums` begins with
+        # index of the frame that `sums` begins with
+        self.first = 0
         self.sums = np.zeros((0, n_classes), dtype=np.float64)
         self.counts = np.zeros(0, dtype=np.int64)
 
@@ -88,9 +92,12 @@ class EventTracker:
         np.multiply(thresholds, rules.hysteresis, out=self.low, where=np.isfinite(thresholds))
         self.rules = rules
         self.frame_s = frame_s
-        self.first = 0  # the frame that comes next
-        self.open: dict[int, tuple[int, float]] = {}  # class: first frame and peak of a run that may continue
-        self.waiting: dict[int, Span] = {}  # class: an event that a later one may lengthen
+        # index of the frame that comes next
+        self.first = 0
+        # class -> first frame and peak of a run that may continue
+        self.open: dict[int, tuple[int, float]] = {}
+        # class -> an event that a later one may lengthen
+        self.waiting: dict[int, Span] = {}
         self.found: list[Span] = []
 
     def add(self, frames: Scores) -> None:

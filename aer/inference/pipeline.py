@@ -12,7 +12,7 @@ from aer.inference.recordings import Recording
 from aer.inference.results import FileResult
 from aer.inference.window_reader import End, Window, read_windows
 
-# called with the bytes of recordings that were gone through since the last call
+# called with the bytes of recordings that were scored since the last call
 Advance = Callable[[float], object]
 
 
@@ -32,7 +32,7 @@ class _Collector:
         self.tracker = EventTracker(plan.thresholds, plan.rules, used.hop_samples / used.sample_rate)
 
     def add(self, start: int, output: Output, row: int) -> None:
-        """Take what the models say of window `row` of a batch, which begins at sample `start`."""
+        """Add the models' output for window `row` of a batch; the window begins at sample `start`."""
         self.starts.append(start)
         self.scores.frombytes(output.scores[row].tobytes())
         if output.embeddings is not None:
@@ -92,9 +92,12 @@ class _Batcher:
         self.plan = plan
         self.batch_size = batch_size
         self.advance = advance
-        self.held: list[Window] = []  # in the order of the recordings, ends among them
-        self.n_waveforms = 0  # among those held
-        self.collectors: dict[int, _Collector] = {}  # by the index of the recording
+        # in the order of the recordings, ends among them
+        self.held: list[Window] = []
+        # among those held
+        self.n_waveforms = 0
+        # by the index of the recording
+        self.collectors: dict[int, _Collector] = {}
 
     @property
     def is_full(self) -> bool:

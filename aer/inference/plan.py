@@ -15,8 +15,10 @@ from aer.inference.window_reader import WindowSizes
 from aer.models.bundle import Bundle, load
 from aer.utils.text import printable
 
-RECIPE = 2  # raised when the same models and options would give other results than before
-MOST_NOTES = 5  # lines about classes without a threshold of their own
+# to be increased when the same models and options would give other results than before
+RECIPE = 2
+# classes without a threshold of their own that are named
+MOST_NOTES = 5
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,10 @@ class Options:
     """
 
     window_s: float | None = None
-    overlap_s: float | None = None  # default: half a window for frames, else none
-    events: str = "auto"  # "frames", "windows"; auto: frames where the models have them
+    # default: half a window for frames, else none
+    overlap_s: float | None = None
+    # "frames", "windows"; auto: frames where the models have them
+    events: str = "auto"
     threshold: float | None = None
     precision: float | None = None
     rules: EventRules = field(default_factory=EventRules)
@@ -41,11 +45,14 @@ class Plan:
 
     recogniser: Recogniser
     by_frames: bool
-    hop_samples: int  # from one window to the next
-    thresholds: "np.ndarray[tuple[int], np.dtype[np.float64]]"  # (C,)
+    # from the start of one window to that of the next
+    hop_samples: int
+    # (C,); infinite for classes that are never reported
+    thresholds: "np.ndarray[tuple[int], np.dtype[np.float64]]"
     rules: EventRules
     embeddings: bool
-    recipe: str  # a digest of all that results depend on, beside the recording
+    # a digest of all that results depend on, beside the recording
+    recipe: str
 
     @property
     def kind(self) -> str:

@@ -1,7 +1,7 @@
 """Recordings of any length -> events, by models that were trained: `aer predict`.
 
-Recordings are gone through in order, their windows put together into batches, and the result of each is written when
-its last window is scored. A second call continues with those that are not done.
+Recordings are recognised in order, their windows collected into batches, and the result of each is written when its
+last window is scored. A second call continues with those that are not done.
 """
 
 import contextlib
@@ -27,17 +27,22 @@ from aer.utils.devices import is_out_of_memory
 from aer.utils.progress import ProgressBar
 from aer.utils.text import counted, printable
 
-LONGEST_WAIT = datetime.timedelta(days=7)  # of processes of torchrun for each other
-MOST_LINES = 5  # of recordings, and of files, that the summary lists
+# for which processes of torchrun wait for each other
+LONGEST_WAIT = datetime.timedelta(days=7)
+# recordings, and files, that the summary lists
+MOST_LINES = 5
 
 
 @dataclass(frozen=True)
 class Done:
-    """What one call has done, over all processes."""
+    """The work of one call, over all processes."""
 
-    n_recordings: int  # gone through now
-    audio_s: float  # in them
-    seconds: float  # that it took
+    # recognised now, not before
+    n_recordings: int
+    # length of these recordings
+    audio_s: float
+    # time that it took
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -75,13 +80,13 @@ class Processes:
             torch.distributed.barrier()
 
     def share(self, recordings: Sequence[Recording]) -> Sequence[Recording]:
-        """Return those that this process goes through: a similar number of large and small ones for each."""
+        """Return those that this process recognises: a similar number of large and small ones for each."""
         if self.n == 1:
             return recordings
         return sorted(recordings, key=lambda recording: -recording.size_bytes)[self.rank :: self.n]
 
     def sum_when_all_are_done(self, value: float) -> float:
-        """Return the sum of the processes' values, once all have got here: one may have hours more to go through."""
+        """Return the sum of the processes' values once all are here: one may have hours more to recognise."""
         if self.n == 1:
             return value
         torch.distributed.monitored_barrier(timeout=LONGEST_WAIT)

@@ -22,16 +22,20 @@ from aer.models.panns import frame_scores
 from aer.utils.devices import pick_device
 from aer.utils.text import printable
 
-NO_THRESHOLD = 0.5  # of classes with too few recordings in validation to find a better one
+# the threshold of classes with too few recordings in validation to find a better one
+NO_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
 class Output:
-    """What the models say of a batch of windows."""
+    """The models' output for a batch of windows."""
 
-    scores: Scores  # (B, C)
-    frames: Scores | None  # (B, T, C) of `frame_scores`
-    embeddings: Scores | None  # (B, 2048), of several models one after the other
+    # (B, C)
+    scores: Scores
+    # (B, T, C) of `frame_scores`
+    frames: Scores | None
+    # (B, 2048 x models), one model's after the other's
+    embeddings: Scores | None
 
 
 class Recogniser:

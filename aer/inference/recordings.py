@@ -16,13 +16,15 @@ SEGMENTS_COLUMNS = ("segment", "file", "clip_start_s", "start_s", "end_s", "labe
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording to go through."""
+    """A recording to recognise."""
 
     path: Path
-    name: str  # in the outputs, with slashes; different from all others
+    # in the outputs, with slashes; different from all others
+    name: str
     size_bytes: int
     mtime_ns: int
-    trouble: str = ""  # why it can't even be opened: a folder that can't be looked into
+    # why it can't even be opened: a folder that can't be looked into
+    trouble: str = ""
 
 
 def find_recordings(given: Sequence[Path]) -> list[Recording]:
@@ -34,7 +36,8 @@ def find_recordings(given: Sequence[Path]) -> list[Recording]:
     would have the same name.
     """
     found: dict[str, Recording] = {}
-    names: dict[str, str] = {}  # by absolute path
+    # by absolute path
+    names: dict[str, str] = {}
     for path in given:
         if not path.exists():
             raise InputError(f"{printable(path)} is not there")

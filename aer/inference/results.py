@@ -1,4 +1,4 @@
-"""What recognition gives for one recording. W windows, C classes."""
+"""The result of recognition for one recording. W windows, C classes."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,30 +11,39 @@ Status = Literal["ok", "partial", "failed", "empty"]
 
 @dataclass(frozen=True)
 class Event:
-    """A class that is heard, from when to when."""
+    """A class that sounds in a recording, from when to when."""
 
     start_s: float
     end_s: float
     label: str
-    score: float  # the model's, 0 to 1
-    probability: float | None = None  # calibrated; None where the class had too few examples for that
+    # the model's, 0 to 1
+    score: float
+    # calibrated; None where the class had too few examples for that
+    probability: float | None = None
 
 
 @dataclass(frozen=True)
 class FileResult:
     """A recording's events and the scores of all its windows."""
 
-    name: str  # as the outputs name it: below the folder that was given, with slashes
+    # as the outputs name it: below the folder that was given, with slashes
+    name: str
     path: str
     status: Status
-    reason: str  # why it is not "ok"; "" where it is
-    duration_s: float  # 0 where that is not known
-    events: tuple[Event, ...]  # by start, then class
+    # why it is not "ok"; "" where it is
+    reason: str
+    # 0 where that is not known
+    duration_s: float
+    # by start, then class
+    events: tuple[Event, ...]
     classes: tuple[str, ...]
     window_s: float
-    starts_s: npt.NDArray[np.float64]  # (W,) of the windows; below 0 where a recording shorter than a window is centred
-    scores: npt.NDArray[np.float32]  # (W, C)
-    embeddings: npt.NDArray[np.float32] | None = None  # (W, 2048)
+    # (W,) starts of the windows; below 0 where a recording shorter than a window is centred
+    starts_s: npt.NDArray[np.float64]
+    # (W, C)
+    scores: npt.NDArray[np.float32]
+    # (W, 2048 x models)
+    embeddings: npt.NDArray[np.float32] | None = None
 
 
 def span(result: FileResult, event: Event) -> tuple[float, float]:

@@ -18,25 +18,32 @@ from aer.errors import AudioError, EmptyAudioError
 from aer.inference.recordings import Recording
 from aer.inference.results import Status
 
-POLL_S = 0.1  # how often a thread that waits for room looks whether it is still wanted
+# how often a thread that waits for room looks whether it is still wanted
+POLL_S = 0.1
 
 
 class WindowSizes(NamedTuple):
     """The windows that a model takes."""
 
-    sample_rate: int  # Hz
+    # Hz
+    sample_rate: int
     window_samples: int
-    hop_samples: int  # from the start of one window to that of the next
+    # from the start of one window to that of the next
+    hop_samples: int
 
 
 @dataclass(frozen=True)
 class Window:
     """A window, or the end of a recording where `end` is set."""
 
-    recording: int  # index among the recordings that were asked for
-    start: int  # sample
-    waveform: Waveform | None  # (window_samples,)
-    share: float  # of the recording's windows, by its header: for the progress
+    # index among the recordings that were asked for
+    recording: int
+    # first sample, at the model's rate
+    start: int
+    # (window_samples,)
+    waveform: Waveform | None
+    # what this is of all windows of the recording, by its header: for the progress bar
+    share: float
     end: "End | None" = None
 
 
@@ -46,7 +53,8 @@ class End:
 
     status: Status
     reason: str
-    n_samples: int  # that were read, at the model's rate
+    # samples that were read, at the model's rate
+    n_samples: int
 
 
 class _Reader(threading.Thread):
@@ -61,8 +69,10 @@ class _Reader(threading.Thread):
         # released by whoever takes a window
         self.room = threading.Semaphore(n_held)
         self.unwanted = threading.Event()
-        self.n_decoded = 0  # samples at the recording's own rate
-        self.n_samples = 0  # samples at the model's rate
+        # samples at the recording's own rate
+        self.n_decoded = 0
+        # samples at the model's rate
+        self.n_samples = 0
         self.error: AudioError | None = None
         self.silent = True
 
@@ -74,7 +84,7 @@ class _Reader(threading.Thread):
             self.queue.put(error)
 
     def take(self) -> Window:
-        """Return the next window; wait for it. Raise what the thread has raised."""
+        """Wait for the next window and return it; raise the thread's exception if it has raised one."""
         item = self.queue.get()
         if isinstance(item, BaseException):
             raise item

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from aer import __version__
 from aer.errors import AerError, InputError
 from aer.models import thresholds
-from aer.models.registry import MODELS, Kind, build_untrained
+from aer.models.kinds import Kind
+from aer.models.registry import MODELS, build_untrained
 from aer.models.weights import check_entries
 from aer.settings import AnySettings
 from aer.utils.files import write_whole
@@ -72,7 +73,7 @@ class _Metadata(BaseModel):
 
 @dataclasses.dataclass(frozen=True)
 class Bundle:
-    """A model and what is known of it."""
+    """A model with its settings, classes, thresholds and metrics."""
 
     path: Path
     kind: Kind
@@ -227,7 +228,7 @@ def _check(path: Path) -> str:
 
 
 def _parse(path: Path, text: str) -> _Metadata:
-    """Return the JSON, checked: a checksum is no signature, and whoever made the file may have written anything."""
+    """Return the JSON, checked: a checksum is no signature, and the file may come from anyone."""
     try:
         raw = json.loads(text)
         number = raw.get("format") if isinstance(raw, dict) else None

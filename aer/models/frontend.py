@@ -70,7 +70,7 @@ def hz_to_mel(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the inverse of `hz_to_mel`."""
+    """Return frequencies in Hz from Slaney's mel scale (any shape): the inverse of `hz_to_mel`."""
     logarithmic = BREAK_HZ * np.exp(LOG_STEP * (np.maximum(mel, BREAK_MEL) - BREAK_MEL))
     return np.where(mel < BREAK_MEL, mel * LINEAR_HZ_PER_MEL, logarithmic)
 

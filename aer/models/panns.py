@@ -266,9 +266,9 @@ def load_published(path: Path, settings: PannsSettings, n_classes: int) -> Cnn14
 
 
 def check_front_end(path: Path, weights: dict[str, Tensor], model: nn.Module) -> None:
-    """Raise InputError for weights that learnt from another spectrogram than the settings compute.
+    """Raise InputError for weights that were trained on another spectrogram than the settings give.
 
-    They would load, and recognise little.
+    They would load, but recognise little.
     """
     for name, wanted in model.state_dict().items():
         if not name.startswith(FRONT_END_PREFIXES) or name not in weights:

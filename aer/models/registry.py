@@ -1,21 +1,22 @@
 """The kinds of models in one table: the settings and the builder of each, and what a reader of bundles must know.
 
-A new model takes a settings class in `aer.settings`, a module beside this one and an entry in `MODELS`, a recipe in
-`config.py`, and a training script. Nothing here imports torch before a model is built, so that `--help` is quick.
+A new model takes a name in `kinds`, a settings class in `aer.settings`, a module beside this one and an entry in
+`MODELS`, recipes in `config.py`, and a training script; docs/architecture.md lists all places. Nothing here imports
+torch before a model is built, so that `--help` is quick.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from aer.models.kinds import Kind
 from aer.settings import AnySettings, PannsSettings, ResnestSettings, Settings
 
 if TYPE_CHECKING:
     from torch import nn
 
-Kind = Literal["panns", "resnest"]
 OneKind = TypeVar("OneKind", bound=Settings)
 Shapes = dict[str, tuple[int, ...]]
 # from settings of the model's own class and the number of classes
@@ -24,7 +25,7 @@ BuildModel = Callable[[Any, int], "nn.Module"]
 
 @dataclass(frozen=True)
 class ModelKind(Generic[OneKind]):
-    """What the rest of aer needs to know of a kind of model."""
+    """A kind of model, as the rest of aer needs to know it."""
 
     # for the console
     title: str

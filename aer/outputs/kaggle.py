@@ -27,12 +27,13 @@ NO_BIRD = "nocall"
 
 @dataclass(frozen=True)
 class Row:
-    """A question: who is heard in this recording from when to when."""
+    """A question: which classes sound in this recording from when to when."""
 
     row_id: str
     audio_id: str
     start_s: float
-    end_s: float  # infinite for the whole recording
+    # infinite for the whole recording
+    end_s: float
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -112,13 +113,13 @@ def birds_in(result: FileResult, start_s: float, end_s: float) -> list[str]:
 
     By the second rule an event that lies on a border is in at least one of the rows.
     """
-    heard = set()
+    present = set()
     for event in result.events:
         begins_s, ends_s = span(result, event)
         overlap_s = min(ends_s, end_s) - max(begins_s, start_s)
         if overlap_s > 0 and overlap_s >= min(OVERLAP_S, (ends_s - begins_s) / 2) - 1e-9:
-            heard.add(encodable(event.label))
-    return sorted(heard - {NO_BIRD})
+            present.add(encodable(event.label))
+    return sorted(present - {NO_BIRD})
 
 
 def _row(path: Path, number: int, cells: dict[str, str]) -> Row:

@@ -15,10 +15,14 @@ from aer.outputs.tables import ADVICE, EVENT_COLUMNS, Results
 from aer.utils.files import write_whole
 from aer.utils.text import valid_utf8
 
-GROUP_ROWS = 1 << 16  # of a row group, where rows are narrow
-GROUP_VALUES = 1 << 23  # of a row group's vectors: 32 MB
-EMBEDDING_SIZE = 2048  # where no recording has any
-SCORE_PREFIX = "score_"  # of the columns of scores.parquet, so that no class can take the name of another column
+# rows of a row group, where they are narrow
+GROUP_ROWS = 1 << 16
+# values of a row group's vectors: 32 MB
+GROUP_VALUES = 1 << 23
+# the length of embeddings, where no recording has any
+EMBEDDING_SIZE = 2048
+# before the class in the columns of scores.parquet, so that no class can take the name of another column
+SCORE_PREFIX = "score_"
 
 
 def require_pyarrow() -> None:

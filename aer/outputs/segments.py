@@ -25,8 +25,10 @@ from aer.utils.file_names import free_name, safe_name
 from aer.utils.files import write_whole
 from aer.utils.text import encodable, printable
 
-PAD_S = 0.5  # before and after the event
-LONGEST_S = 30.0  # of a longer event the beginning: rain can last for hours
+# around an event
+PAD_S = 0.5
+# of longer events only the beginning is cut: rain can last for hours
+LONGEST_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Segment:
 
     label: str
     score: float
-    name: str  # the recording's
+    # the recording's
+    name: str
     path: str
     start_s: float
     end_s: float

@@ -17,6 +17,7 @@ from aer.utils.files import write_whole
 from aer.utils.text import as_bytes, some
 
 TABLES_JSON = f"{FOLDER}/tables.json"
+# of all files that `write` writes: those with others are never taken for a table, and so never removed
 TABLE_SUFFIXES = (".csv", ".json", ".parquet", ".txt")
 
 
@@ -42,7 +43,7 @@ def remove(out: Path, written: Sequence[Path], recipe: str, recordings: Sequence
 
 
 def _key(out: Path, recipe: str, recordings: Sequence[Recording]) -> str:
-    """Return a digest of what tables are made from. files.csv says what came of each recording."""
+    """Return a digest of what tables are made from. files.csv has the status of each recording."""
     identities = [[str(r.path.absolute()), r.name, r.size_bytes, r.mtime_ns] for r in recordings]
     made_from = json.dumps([recipe, identities]).encode() + (out / "files.csv").read_bytes()
     return hashlib.sha256(made_from).hexdigest()

@@ -33,8 +33,10 @@ RAVEN_COLUMNS = (
     *("Begin File", "Begin Path", "File Offset (s)", "Annotation", "Score", "Probability"),
 )
 FULL_BAND_HZ = (0.0, math.inf)
-UNKNOWN_NYQUIST_HZ = 24000.0  # the top of a selection in a recording whose header can't be read any more
-DECIMALS = 6  # of seconds and scores: a microsecond is less than a sample
+# the top of a selection in a recording whose header can't be read any more
+UNKNOWN_NYQUIST_HZ = 24000.0
+# of seconds and scores: a microsecond is less than a sample
+DECIMALS = 6
 
 # can be iterated over again and again
 Results = Iterable[FileResult]

@@ -1,6 +1,6 @@
 """What recognition found, as files below a folder, in the formats that people ask for.
 
-    files.csv                       always: what came of each recording
+    files.csv                       always: the status of each recording
     events.csv                      csv
     events.parquet, scores.parquet  parquet
     raven/<recording>.Table.1.selections.txt, audacity/<recording>.txt
@@ -9,7 +9,7 @@
     embeddings.parquet              `write_embeddings`
 
 Results are read recording by recording, once per file that is written. The same results give the same bytes.
-A new format is its name in `formats`, a writer in `WRITERS`, and a test.
+A new format is its name in `formats`, a writer in `WRITERS`, and a test; docs/architecture.md lists all places.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,11 +27,14 @@ class Job:
     """What a writer of a format gets."""
 
     results: Results
-    names: Sequence[str]  # of the recordings, in the order of the results
+    # of the recordings, in the order of the results
+    names: Sequence[str]
     out: Path
     test_csv: Path | None
-    band_hz: tuple[float, float]  # lower and upper end of what the model listens to
-    say: Callable[[str], object]  # gets what users should know
+    # lower and upper end of what the model listens to
+    band_hz: tuple[float, float]
+    # called with lines that users should read
+    say: Callable[[str], object]
 
 
 def _write_csv(job: Job) -> list[Path]:

@@ -162,7 +162,7 @@ def explain_lost_process(engine: Engine) -> Iterator[None]:
     try:
         yield
     except SigtermError as cause:
-        # whose error has the very command
+        # its error has the very command
         if engine.is_main_process:
             raise
         raise StoppedError(

@@ -16,18 +16,23 @@ PATIENCE_S = 1.0
 
 
 def build_loader(
-    dataset: Dataset[Any], batch_size: int, workers: int, pin_memory: bool = False, **arguments: Any
+    dataset: Dataset[Any],
+    batch_size: int,
+    workers: int,
+    pin_memory: bool = False,
+    keep_workers: bool = True,
+    **arguments: Any,
 ) -> DataLoader[Any]:
     """Build a loader of batches of `dataset`; `arguments` are those of torch's DataLoader.
 
-    `workers`: processes that read audio, which live on from epoch to epoch; 0: this process reads. `pin_memory`: for
-    batches on their way to a GPU.
+    `workers`: processes that read audio; 0: this process reads. `pin_memory`: for batches on their way to a GPU.
+    `keep_workers`: they live on from epoch to epoch; otherwise they end with the last batch.
     """
     return DataLoader(
         dataset,
         batch_size=batch_size,
         num_workers=workers,
-        persistent_workers=workers > 0,
+        persistent_workers=keep_workers and workers > 0,
         pin_memory=pin_memory,
         worker_init_fn=ignore_ctrl_c,
         # its own: workers that live on draw their seed once, others every epoch, and the model's draws must not shift

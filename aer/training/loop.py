@@ -34,7 +34,7 @@ from aer.training.nonfinite import NonfiniteReporter
 
 @dataclass(frozen=True)
 class Learner:
-    """What is trained, and with what."""
+    """A model with its loss, optimizer and schedulers."""
 
     model: torch.nn.Module
     criterion: torch.nn.Module
@@ -123,7 +123,7 @@ def build_data(settings: AnySettings, engine: Engine, corpus: Corpus, split: Spl
     sampler = EpochSampler(len(train_set), settings.seed)
     pin_memory = engine.device.type == "cuda"
     return LoopData(
-        # the clips over after the last whole batch wait for another epoch, which draws its order anew
+        # the clips that are left after the last whole batch wait for another epoch, which draws its order anew
         train=build_loader(
             train_set, settings.batch_size, settings.workers, pin_memory, sampler=sampler, drop_last=True
         ),
@@ -164,7 +164,7 @@ def run_loop(
         data.sampler,
         {"loss": loss, "unreadable": unreadable, "optimizer": optimizer_steps},
     )
-    # Catalyst sorts them by their order, and leaves those of the same order as they stand here
+    # Catalyst sorts them by their `order`, and keeps the sequence of those with the same one
     callbacks = [
         EpochSeedCallback(options.seed, data.epoch_sources),
         *([MixupCallback(options.mixup_alpha)] if options.mixup_alpha is not None else []),

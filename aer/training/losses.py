@@ -21,12 +21,15 @@ FOCAL_GAMMA = 1.5
 
 
 def bce_with_logits(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean binary cross-entropy over clips and classes."""
+    """Return the mean binary cross-entropy () over clips and classes, of logits and targets (B, C)."""
     return F.binary_cross_entropy_with_logits(logits, targets)
 
 
 def smooth_bce_with_logits(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return it for targets moved to SMOOTHING / 2 and 1 - SMOOTHING / 2 (Szegedy et al. 2016, arXiv 1512.00567)."""
+    """Return `bce_with_logits` of targets moved to SMOOTHING / 2 and 1 - SMOOTHING / 2.
+
+    Szegedy et al. 2016, arXiv 1512.00567, section 7.
+    """
     return F.binary_cross_entropy_with_logits(logits, targets * (1 - SMOOTHING) + SMOOTHING / 2)
 
 
@@ -43,7 +46,7 @@ def focal(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def bce_on_probability(probability: Tensor, targets: Tensor) -> Tensor:
-    """Return PANNs' loss: the mean binary cross-entropy of probabilities. NaN in, NaN out."""
+    """Return PANNs' loss: the mean binary cross-entropy () of probabilities and targets (B, C). NaN in, NaN out."""
     # binary_cross_entropy on NaN is an exception on the CPU, but on a GPU an assertion that ends the process
     is_nan = probability.isnan()
     bce = F.binary_cross_entropy(probability.masked_fill(is_nan, 0.5), targets, reduction="none")
@@ -51,7 +54,7 @@ def bce_on_probability(probability: Tensor, targets: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy of one class per clip; a row of `targets` holds the classes' probabilities."""
+    """Return the mean cross-entropy () of logits (B, C); a row of `targets` (B, C) holds the classes' probabilities."""
     return F.cross_entropy(logits, targets)
 
 

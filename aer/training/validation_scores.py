@@ -67,7 +67,8 @@ def score_windows(
     left.
     """
     device = next(model.parameters()).device
-    loader = build_loader(windows, batch_size, workers)
+    # workers that are kept would end with the loader, in a destructor, where Ctrl-C gets lost
+    loader = build_loader(windows, batch_size, workers, keep_workers=False)
     rows: list[tuple[torch.Tensor, ...]] = []
     model.eval()
     with torch.inference_mode():

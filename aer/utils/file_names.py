@@ -39,7 +39,7 @@ def clip_stems(names: Sequence[str]) -> list[str]:
 
 
 def _key(name: str, stem: str) -> str:
-    """What is the same for the stems in a folder that some file system takes for one name."""
+    """Return what is equal for stems in a folder that some file system takes for one name."""
     folder = name.rpartition("/")[0]
     return unicodedata.normalize("NFC", f"{folder}/{stem}").casefold()
 
@@ -58,7 +58,7 @@ def _with_hash(name: str, digits: int) -> str:
 
 
 def _fitting(stem: str, name: str) -> str:
-    """The stem in UTF-8, of STEM_BYTES at most; where that takes a change, with the hash of the whole name."""
+    """Return the stem in UTF-8, STEM_BYTES at most; if it had to be changed, with a hash of the whole name."""
     encoded = os.fsencode(stem)
     clean = encoded.decode("utf-8", errors="replace").replace("\ufffd", "_")
     if len(encoded) <= STEM_BYTES and clean == stem:

@@ -53,7 +53,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], advice: str, k
 
 
 def _behind(error: BaseException, kind: type[Kind]) -> Kind | None:
-    """The error if it is of this kind, else the last one of this kind that was being handled when it was raised."""
+    """Return the error if it is of this kind, else the last such error that was being handled when it was raised."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, kind):
         found = found.__context__

@@ -1,4 +1,4 @@
-"""Works on many files in several processes: no file, crash or interruption takes the results of others with it."""
+"""Many files worked on by several processes, where no file, crash or interruption costs the results of others."""
 
 import contextlib
 import functools
@@ -20,7 +20,8 @@ from aer.utils.systems import MAX_WORKERS, interrupts_blocked, start_method
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-CHUNK_BYTES = 4 << 20  # of small files together, so that handing them over costs little beside the work
+# small files are handed over in chunks of so many bytes, so that this costs little beside the work
+CHUNK_BYTES = 4 << 20
 CHUNK_FILES = 32
 # multiprocessing's tracker removes the semaphores of a killed run, and need not say so
 TRACKER_QUIET = "ignore:resource_tracker:UserWarning"
@@ -66,13 +67,14 @@ def _chunks(items: Sequence[Item], sizes_bytes: Sequence[int]) -> Iterator[list[
 def _map_chunks(
     work: Callable[[Item], Result], todo: deque[list[Item]], workers: int, suspects: list[Item]
 ) -> Iterator[tuple[Item, Result | AudioError]]:
-    """Take chunks from `todo` until it is empty or a worker dies; `suspects` then gets the items in the works."""
+    """Take chunks from `todo` until it is empty or a worker dies; `suspects` then gets the unfinished items."""
     running: dict[Future[list[Result | AudioError]], list[Item]] = {}
     with _pool(min(workers, len(todo), MAX_WORKERS), _module_of(work)) as pool:
         try:
             while todo or running:
                 while todo and len(running) < 2 * workers:
-                    with interrupts_wait():  # this starts workers
+                    # this starts workers
+                    with interrupts_wait():
                         running[pool.submit(_work_on, work, todo[0])] = todo[0]
                     todo.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -88,7 +90,8 @@ def _work_on(work: Callable[[Item], Result], chunk: list[Item]) -> list[Result |
         try:
             results.append(work(item))
         except AudioError as error:
-            results.append(AudioError(str(error), error.path, error.reason))  # a cause may not be picklable
+            # without the cause, which may not be picklable
+            results.append(AudioError(str(error), error.path, error.reason))
     return results
 
 
@@ -98,7 +101,7 @@ def _module_of(work: Callable[..., object]) -> str:
 
 @contextlib.contextmanager
 def _pool(workers: int, module: str) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes that end when this block or this process does."""
+    """Yield a pool of worker processes that end when this block or this process does."""
     with interrupts_wait():
         start_early(module)
         context = multiprocessing.get_context(start_method())
@@ -113,9 +116,9 @@ def _pool(workers: int, module: str) -> Iterator[ProcessPoolExecutor]:
 
 
 def start_early(module: str) -> None:
-    """Starts what workers are forked from, if it isn't running: it imports the module while this process is busy.
+    """Start the fork server if it isn't running, so that it imports the module while this process is busy.
 
-    With Ctrl-C blocked in it from the start, and so in the workers.
+    Ctrl-C is blocked in it from the start, and so in the workers. Do nothing on systems without a fork server.
     """
     if start_method() != "forkserver":
         return
@@ -124,7 +127,7 @@ def start_early(module: str) -> None:
 
 
 def _start_server(module: str) -> None:
-    # which not every system has
+    # not every system has them
     from multiprocessing import forkserver, resource_tracker
 
     with _environment(PYTHONWARNINGS=",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), TRACKER_QUIET]))):
@@ -136,7 +139,7 @@ def _start_server(module: str) -> None:
 
 @contextlib.contextmanager
 def _environment(**values: str) -> Iterator[None]:
-    """Environment variables for the processes that are started within it."""
+    """Set environment variables for the processes that are started within the block."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -150,11 +153,12 @@ def _environment(**values: str) -> Iterator[None]:
 
 
 def _start_worker(parent: Connection) -> None:
-    """In a worker: Ctrl-C is the parent's to handle, and the end of the parent's end of the pipe is the worker's."""
+    """Prepare a worker: the parent handles Ctrl-C, and the worker ends when the parent's end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def end_with_parent() -> None:
-        parent.poll(None)  # nothing is ever sent: this returns when the other end is closed, or its process gone
+        # nothing is ever sent: this returns when the other end is closed, or its process is gone
+        parent.poll(None)
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Keeps off the console what C libraries write to stderr by themselves."""
+"""Keeps what C libraries print to stderr by themselves off the console."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 class _Silence:
-    """How many threads want silence, and a copy of stderr as it was before the first of them."""
+    """How many threads are in `quiet_stderr`, and a copy of stderr as it was before the first of them."""
 
     lock = threading.Lock()
     depth = 0

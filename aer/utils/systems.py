@@ -19,7 +19,8 @@ from typing import IO, Any
 
 # processes of one pool: Windows can wait for no more
 MAX_WORKERS = 61 if os.name == "nt" else 1 << 16
-_FAR = 1 << 30  # Windows lets nobody read locked bytes: the one that is locked lies far behind the text
+# Windows lets nobody read locked bytes: the one that is locked lies far behind the text
+_FAR = 1 << 30
 
 
 def _module(name: str) -> Any:

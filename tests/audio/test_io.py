@@ -142,11 +142,11 @@ def test_what_is_there_of_half_a_recording(tmp_path: Path, suffix: str) -> None:
     whole = read_crop(path, 0, None, 32000)
     n_header = path.stat().st_size - 2 * len(whole)
     path.write_bytes(path.read_bytes()[: n_header + 2 * 10_000])
-    heard: list[np.ndarray] = []
+    kept_blocks: list[np.ndarray] = []
     with pytest.raises(AudioError, match="cut short"), open_stream(path) as (info, blocks):
         assert info.n_samples == 10_000
-        heard.extend(blocks)
-    np.testing.assert_array_equal(np.concatenate(heard), whole[:10_000])
+        kept_blocks.extend(blocks)
+    np.testing.assert_array_equal(np.concatenate(kept_blocks), whole[:10_000])
     assert probe(path, allow_cut_short=True).n_samples == 10_000
     np.testing.assert_array_equal(read_crop(path, 0.25, 1.0, 32000, allow_cut_short=True), whole[8000:10_000])
     for read in (lambda: probe(path), lambda: read_crop(path, 0.25, 1.0, 32000)):

@@ -1,4 +1,4 @@
-"""Settings: what config.py may say, and how a mistake is told."""
+"""Settings: what config.py may say, and how mistakes in it are reported."""
 
 import subprocess
 import sys

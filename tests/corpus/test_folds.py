@@ -4,22 +4,14 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from helpers.corpora import in_memory
 from helpers.settings import sample_settings
 from sklearn.model_selection import StratifiedKFold
 
-from aer.corpus.discovery import Corpus, Recording
+from aer.corpus.discovery import Corpus
 from aer.corpus.folds import assign_folds, describe, split
 from aer.errors import InputError
-from aer.training.folds_table import folds_csv
-
-
-def in_memory(labels: list[tuple[str, ...]], groups: list[str] | None = None) -> Corpus:
-    recordings = [
-        Recording(Path(f"{i}.wav"), names, 1.0, 8000, groups[i] if groups else None) for i, names in enumerate(labels)
-    ]
-    return Corpus(tuple(recordings), tuple(sorted({name for names in labels for name in names})), ())
 
 
 def test_folds_are_scikit_learns() -> None:
@@ -69,12 +61,3 @@ def test_what_is_left_out_is_listed_by_reason() -> None:
     corpus = in_memory([("a",)] * 10 + [("b",)] * 10)
     corpus = Corpus(corpus.recordings, corpus.classes, tuple((Path(f"{i}.wav"), "damaged") for i in range(5)))
     assert "left out 5, damaged: 0.wav, 1.wav, 2.wav, ..." in describe(corpus, split(corpus, sample_settings()))
-
-
-def test_fold_assignment_as_csv(tmp_path: Path) -> None:
-    corpus = in_memory([("a",)] * 10 + [("b", "c")] * 10)
-    parts = split(corpus, sample_settings())
-    (tmp_path / "folds.csv").write_text(folds_csv(corpus, parts))
-    table = pd.read_csv(tmp_path / "folds.csv")
-    assert (table["side"] == "valid").sum() == len(parts.valid) == 4
-    assert set(table["labels"]) == {"a", "b;c"}

@@ -115,7 +115,7 @@ def test_soundscapes_with_tables_of_raven_and_audacity(tmp_path: Path) -> None:
 def test_which_events_count_as_found(tmp_path: Path) -> None:
     tone(tmp_path / "a.wav", 0.0, 0.9, 0.9, 0.0)
     (tmp_path / "events.csv").write_text(HEADER + "a,1.25,2.25,loud\n")  # found: 1 to 3, which is half an IoU
-    for criterion, f1, told in (
+    for criterion, f1, rule in (
         (Overlap(0.5), 1, "an overlap of at least 0.5 of"),
         (Overlap(0.51), 0, "an overlap of at least 0.51 of"),
         (Collar(0.75), 1, "a start within 0.75 s"),
@@ -123,7 +123,7 @@ def test_which_events_count_as_found(tmp_path: Path) -> None:
     ):
         by_events, _ = measured(tmp_path, criterion=criterion)
         assert value(by_events, "event F1") == f1
-        assert any(told in note for note in by_events.notes)
+        assert any(rule in note for note in by_events.notes)
 
 
 def test_options_that_do_not_go_together(corpus: Path) -> None:

@@ -7,19 +7,21 @@ import numpy as np
 
 import config
 from aer.models import thresholds
-from aer.settings import AnySettings, PannsSettings, ResnestSettings
+from aer.models.kinds import Kind
+from aer.models.registry import MODELS
+from aer.settings import AnySettings
 
 METRICS = {"epoch": 3, "valid_f1": 0.75, "valid_map": math.nan, "valid_loss": 0.5}
 
 
 SMALL = {"clip_duration_s": 0.64, "corpus": "/some/where", "background_class": "nocall"}
+SMALL_BY_KIND: dict[str, dict[str, Any]] = {"resnest": {"image_height": 32}}
 
 
-def small(kind: str, **changes: Any) -> AnySettings:
-    if kind == "panns":
-        return PannsSettings.model_validate(config.PANNS["sample"].model_dump() | SMALL | changes)
-    changes = {"image_height": 32, **changes}
-    return ResnestSettings.model_validate(config.RESNEST["sample"].model_dump() | SMALL | changes)
+def small(kind: Kind, **changes: Any) -> AnySettings:
+    sample = getattr(config, kind.upper())["sample"].model_dump()
+    settings: AnySettings = MODELS[kind].settings.model_validate(sample | SMALL | SMALL_BY_KIND.get(kind, {}) | changes)
+    return settings
 
 
 def some_thresholds(n_classes: int, seed: int = 0) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from aer.corpus.discovery import Corpus, Recording
+
 RATE = 16000
 FORMATS = ("wav", "flac", "ogg", "mp3")
 
@@ -31,3 +33,11 @@ def make_corpus(root: Path, clips_per_class: int = 9) -> Path:
             path = root / name / f"{name}_{i}.{FORMATS[i % 4]}"
             write_clip(path, frequency_hz, 0.3 + 0.15 * i, seed=100 * c + i, channels=1 + i % 2)
     return root
+
+
+def in_memory(labels: list[tuple[str, ...]], groups: list[str] | None = None) -> Corpus:
+    """Return a corpus of recordings of a second with these labels, and groups; there are no files."""
+    recordings = [
+        Recording(Path(f"{i}.wav"), names, 1.0, 8000, groups[i] if groups else None) for i, names in enumerate(labels)
+    ]
+    return Corpus(tuple(recordings), tuple(sorted({name for names in labels for name in names})), ())

@@ -4,7 +4,8 @@
 "-m", "module", ...]`: a process of its own, with its own folder, environment, streams, session, signals and status.
 The difference is where it comes from: a launcher, one per pytest process, has imported what takes long and forks.
 Modules are thus imported already, and warnings at import are not seen: each script is also started by `subprocess`
-somewhere. Other commands, and all of them on other systems than Linux, are left to `subprocess`.
+somewhere. All have the hash seed of their launcher. Other commands, environments with other variables that Python reads
+as it starts, and all commands on other systems than Linux are left to `subprocess`.
 """
 
 import atexit
@@ -23,8 +24,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
+
+import numpy as np
 
 PRELOADED = (
     "aer.cli.app",
@@ -60,14 +64,15 @@ class Popen(subprocess.Popen[str]):
     def _execute_child(self, *given: Any) -> None:
         start = super()._execute_child  # type: ignore[misc]
         values = inspect.signature(start).bind(*given).arguments
-        if not _can_be_forked(values["args"]) or values["preexec_fn"] is not None:
+        environment = dict(os.environ if values["env"] is None else values["env"])
+        if not _can_be_forked(values["args"], environment) or values["preexec_fn"] is not None or values["pass_fds"]:
             start(*given)
             return
         self._reports, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         request = {
             "command": values["args"],
             "cwd": os.fspath(values["cwd"] or Path.cwd()),
-            "environment": dict(os.environ if values["env"] is None else values["env"]),
+            "environment": environment,
             "new_session": values["start_new_session"],
         }
         streams = [values[name] if values[name] != -1 else number for number, name in enumerate(STREAMS)]
@@ -126,9 +131,17 @@ def run(
     return done
 
 
-def _can_be_forked(command: list[str]) -> bool:
+def _can_be_forked(command: list[str], environment: dict[str, str]) -> bool:
+    """Whether the command is Python's, with options that an interpreter which has started can still follow."""
     first = command[1] if len(command) > 1 else ""
-    return sys.platform == "linux" and command[0] == sys.executable and (first == "-m" or first.endswith(".py"))
+    is_script = command[0] == sys.executable and (first == "-m" or first.endswith(".py"))
+    return sys.platform == "linux" and is_script and _read_at_start(environment) == _read_at_start(os.environ)
+
+
+def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that Python reads as it starts (hash seed, encoding, warnings)."""
+    names = [name for name in environment if name.startswith(("PYTHON", "LC_")) or name == "LANG"]
+    return {name: environment[name] for name in names if name != "PYTHONPATH"}
 
 
 @functools.cache
@@ -212,6 +225,8 @@ def become(request: dict[str, Any]) -> None:
     of_tests = {str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)}
     os.environ.clear()
     os.environ.update(request["environment"])
+    # a new state, as an interpreter that starts has: one that all share would hide draws that nobody seeds
+    np.random.seed()
     sys.orig_argv[:] = request["command"]
     _, first, *rest = request["command"]
     given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]

@@ -51,8 +51,8 @@ def tiny_settings(folder: Path, **changes: Any) -> PannsSettings:
     return PannsSettings.model_validate(config.PANNS["sample"].model_dump() | made)
 
 
-def told_of(path: Path) -> dict[str, Any]:
+def bundle_metadata(path: Path) -> dict[str, Any]:
     """The JSON of a bundle; `bundle.load` would miss Cnn14's weights in it."""
     with safetensors.safe_open(path, "pt") as file:
-        told: dict[str, Any] = json.loads(file.metadata()["aer"])
-    return told
+        metadata: dict[str, Any] = json.loads(file.metadata()["aer"])
+    return metadata

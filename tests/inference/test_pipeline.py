@@ -30,10 +30,10 @@ def by_brute_force(path: Path, overlap_s: float, rules: EventRules) -> tuple[lis
         clip = window.max() * np.array([1, np.float32(0.1)], dtype=np.float32)
         scores.append(clip)
         for k in range(size // HOP + 1):
-            place = round(start / HOP) + k
-            if 0 <= place < len(frames):
+            index = round(start / HOP) + k
+            if 0 <= index < len(frames):
                 peak = window[k * HOP : (k + 1) * HOP].max(initial=0)
-                frames[place, :, w] = peak * np.array([1, np.float32(0.1)]) * clip
+                frames[index, :, w] = peak * np.array([1, np.float32(0.1)]) * clip
     line = np.nanmean(frames, axis=2).astype(np.float32)
     found = all_at_once(line, np.array([0.5, 0.5]), rules)
     events = [(b * HOP / RATE, min(e * HOP / RATE, n_samples / RATE), CLASSES[c], peak) for b, c, e, peak in found]

@@ -25,9 +25,9 @@ from aer.errors import InputError
 from aer.inference.plan import Options, load_plan
 from aer.inference.recordings import find_recordings
 from aer.models import bundle
-from aer.models.panns import build_panns
-from aer.models.resnest import build_resnest
-from aer.settings import AnySettings, PannsSettings
+from aer.models.kinds import Kind
+from aer.models.registry import MODELS
+from aer.settings import AnySettings
 from aer.training import validation_scores
 from aer.training.datasets import ValidationWindows
 
@@ -36,25 +36,22 @@ BIRDS = ("robin", "wren", "owl")
 pytestmark = pytest.mark.xdist_group("real_models")  # what its fixtures make is made once
 
 
-def build(kind: str, folder: Path) -> tuple[Path, AnySettings, torch.nn.Module]:
+def build(kind: Kind, folder: Path) -> tuple[Path, AnySettings, torch.nn.Module]:
     """A bundle of an untrained model whose scores spread: its batch normalisation has seen noise, its head is steep."""
     settings = small(kind)
     torch.manual_seed(3)
-    if isinstance(settings, PannsSettings):
-        model: torch.nn.Module = build_panns(settings, len(BIRDS))
-    else:
-        model = build_resnest(settings, len(BIRDS))
+    model = MODELS[kind].build(settings, len(BIRDS))
     noise = np.stack([bursts(0.64, seed)[:, 0] for seed in range(16)])
     with torch.no_grad():
         for _ in range(4):
-            model(torch.from_numpy(noise))
+            output = model(torch.from_numpy(noise))
     model.eval()
-    for name, weight in model.named_parameters():
-        if name in ("att_block.cla.weight", "head.6.weight"):
-            weight.data *= 50
+    for name, shape in MODELS[kind].shapes(settings, len(BIRDS)).items():
+        if shape[0] == len(BIRDS):
+            model.get_parameter(name).data *= 50
     thresholds = {
         "window": some_thresholds(len(BIRDS)),
-        "frame": some_thresholds(len(BIRDS)) if kind == "panns" else None,
+        "frame": some_thresholds(len(BIRDS)) if "framewise_output" in output else None,
     }
     path = folder / f"{kind}.aer"
     bundle.write(
@@ -68,18 +65,20 @@ def build(kind: str, folder: Path) -> tuple[Path, AnySettings, torch.nn.Module]:
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, AnySettings, torch.nn.Module]]:
+def real(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, tuple[Path, AnySettings, torch.nn.Module]]:
     folder = tmp_path_factory.mktemp("models")
-    return {kind: build(kind, folder) for kind in ("panns", "resnest")}
+    return {kind: build(kind, folder) for kind in MODELS}
 
 
-@pytest.mark.parametrize("kind", ["panns", "resnest"])
+@pytest.mark.parametrize("kind", MODELS)
 def test_scores_are_those_of_validation_and_of_the_same_audio_alone(
-    folder: Path, real: dict[str, tuple[Path, AnySettings, torch.nn.Module]], kind: str
+    folder: Path, real: dict[Kind, tuple[Path, AnySettings, torch.nn.Module]], kind: Kind
 ) -> None:
     path, settings, model = real[kind]
     recordings = [recording for recording in recordings_of(folder) if "4.wav" not in recording.name]
     plan, _ = load_plan([path], Options(overlap_s=0.0, embeddings=True), "cpu")
+    with torch.no_grad():
+        n_features = model(torch.zeros(1, settings.clip_samples))["embedding"].shape[1]
     results = recognised(recordings, plan, batch_size=5)
     listed = [
         CorpusRecording(
@@ -90,12 +89,10 @@ def test_scores_are_those_of_validation_and_of_the_same_audio_alone(
     windows = ValidationWindows(listed, BIRDS, settings)
     expected = validation_scores.score_windows(model, windows, BIRDS, 0, "", batch_size=7, workers=0)
     assert len(expected.window_scores) == sum(len(result.scores) for result in results)
-    for place, result in enumerate(results):
-        np.testing.assert_allclose(
-            result.scores, expected.window_scores[expected.window_recordings == place], atol=1e-5
-        )
+    for row, result in enumerate(results):
+        np.testing.assert_allclose(result.scores, expected.window_scores[expected.window_recordings == row], atol=1e-5)
         assert result.embeddings is not None
-        assert result.embeddings.shape == (len(result.scores), 2048)
+        assert result.embeddings.shape == (len(result.scores), n_features)
         sound, size = in_memory(Path(result.path)), settings.clip_samples
         for start_s, scores in list(zip(result.starts_s, result.scores, strict=True))[:3]:
             start = round(start_s * RATE)
@@ -114,7 +111,7 @@ def aer(*arguments: str | Path, cwd: Path, before: tuple[str, ...] = ()) -> "sub
     return launcher.run(command, cwd=cwd, env=environment, timeout=240)
 
 
-def test_the_command(folder: Path, real: dict[str, tuple[Path, AnySettings, torch.nn.Module]]) -> None:
+def test_the_command(folder: Path, real: dict[Kind, tuple[Path, AnySettings, torch.nn.Module]]) -> None:
     path = real["resnest"][0]
     (folder / "bad.wav").write_text("no audio")
     call = (
@@ -166,7 +163,7 @@ def test_the_command(folder: Path, real: dict[str, tuple[Path, AnySettings, torc
 
 
 def test_the_command_tells_what_is_wrong(
-    folder: Path, real: dict[str, tuple[Path, AnySettings, torch.nn.Module]], monkeypatch: pytest.MonkeyPatch
+    folder: Path, real: dict[Kind, tuple[Path, AnySettings, torch.nn.Module]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = real["resnest"][0]
     monkeypatch.chdir(folder)

@@ -25,11 +25,18 @@ def test_outputs(model: nn.Module, waveform: Tensor) -> None:
         alone = model(waveform[1:2])
     assert all(value.dtype == torch.float32 for value in output.values())
     assert output["logits"].shape == output["clipwise_output"].shape == (3, N_CLASSES)
+    assert output["embedding"].shape[:-1] == (3,)
     torch.testing.assert_close(output["logits"].sigmoid(), output["clipwise_output"], atol=1e-6, rtol=1e-5)
     for key, value in output.items():
         assert torch.equal(value, again[key])
         # quantised images may differ by one level where a clip's neighbours change the order of a sum
         torch.testing.assert_close(value[1:2], alone[key], atol=1e-3, rtol=1e-3)
+
+
+def test_embeddings_have_the_documented_size(cnn14: nn.Module, resnest: nn.Module, waveform: Tensor) -> None:
+    with torch.no_grad():
+        for model in (cnn14.eval(), resnest.eval()):
+            assert model(waveform[:1])["embedding"].shape == (1, 2048)
 
 
 def test_evaluation_draws_nothing(model: nn.Module, waveform: Tensor) -> None:

@@ -22,10 +22,10 @@ from helpers.paths import ROOT
 import config
 from aer.errors import AerError, InputError
 from aer.models import bundle
-from aer.models.panns import build_panns
-from aer.models.resnest import build_resnest
+from aer.models.kinds import Kind
+from aer.models.registry import MODELS
 from aer.models.summary import flops, summary
-from aer.settings import AnySettings, PannsSettings
+from aer.settings import AnySettings
 
 pytestmark = pytest.mark.xdist_group("bundle")  # what its fixtures make is made once
 
@@ -38,14 +38,12 @@ FOUND = {"window": some_thresholds(len(CLASSES)), "frame": some_thresholds(len(C
 
 def build(settings: AnySettings) -> torch.nn.Module:
     torch.manual_seed(1)
-    if isinstance(settings, PannsSettings):
-        return build_panns(settings, len(CLASSES)).eval()
-    return build_resnest(settings, len(CLASSES)).eval()
+    return MODELS[settings.model].build(settings, len(CLASSES)).eval()
 
 
 @pytest.fixture(scope="module")
-def models() -> dict[str, torch.nn.Module]:
-    return {kind: build(small(kind)) for kind in ("panns", "resnest")}
+def models() -> dict[Kind, torch.nn.Module]:
+    return {kind: build(small(kind)) for kind in MODELS}
 
 
 def about(settings: AnySettings, model: torch.nn.Module) -> dict[str, Any]:
@@ -58,14 +56,14 @@ def write(path: Path, settings: AnySettings, model: torch.nn.Module) -> Path:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory, models: dict[str, torch.nn.Module]) -> dict[str, Path]:
+def files(tmp_path_factory: pytest.TempPathFactory, models: dict[Kind, torch.nn.Module]) -> dict[Kind, Path]:
     """A bundle of each kind."""
     folder = tmp_path_factory.mktemp("bundles")
     return {kind: write(folder / f"{kind}.aer", small(kind), model) for kind, model in models.items()}
 
 
-@pytest.mark.parametrize("kind", ["panns", "resnest"])
-def test_round_trip(files: dict[str, Path], models: dict[str, torch.nn.Module], kind: str) -> None:
+@pytest.mark.parametrize("kind", MODELS)
+def test_round_trip(files: dict[Kind, Path], models: dict[Kind, torch.nn.Module], kind: Kind) -> None:
     path, settings = files[kind], small(kind)
     loaded = bundle.load(path)
     assert (loaded.kind, loaded.classes, loaded.epoch, loaded.background) == (kind, CLASSES, 3, "nocall")
@@ -88,25 +86,25 @@ def test_round_trip(files: dict[str, Path], models: dict[str, torch.nn.Module], 
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in models[kind].state_dict().items())
 
 
-def test_it_is_a_safetensors_file_for_any_reader(files: dict[str, Path], models: dict[str, torch.nn.Module]) -> None:
+def test_it_is_a_safetensors_file_for_any_reader(files: dict[Kind, Path], models: dict[Kind, torch.nn.Module]) -> None:
     content = files["resnest"].read_bytes()
     (n_bytes,) = struct.unpack_from("<Q", content)
     header = json.loads(content[8 : 8 + n_bytes])
-    told = json.loads(header["__metadata__"]["aer"])
+    metadata = json.loads(header["__metadata__"]["aer"])
     assert list(header["__metadata__"]) == ["aer"]
-    assert (told["format"], told["kind"], told["classes"]) == (1, "resnest", list(CLASSES))
+    assert (metadata["format"], metadata["kind"], metadata["classes"]) == (1, "resnest", list(CLASSES))
     weights = models["resnest"].state_dict()
     assert header.keys() - {"__metadata__"} == weights.keys()
     begin, end = header["head.6.bias"]["data_offsets"]
     assert content[8 + n_bytes :][begin:end] == weights["head.6.bias"].numpy().tobytes()
-    zeroed = content.replace(told["sha256"].encode(), b"0" * 64, 1)
-    assert hashlib.sha256(zeroed).hexdigest() == told["sha256"]
+    zeroed = content.replace(metadata["sha256"].encode(), b"0" * 64, 1)
+    assert hashlib.sha256(zeroed).hexdigest() == metadata["sha256"]
     assert bundle.has_metadata(files["resnest"], about(small("resnest"), models["resnest"]))
     assert not bundle.has_metadata(files["resnest"], about(small("resnest", seed=9), models["resnest"]))
 
 
 def test_the_same_run_gives_the_same_bytes_wherever_it_was(
-    tmp_path: Path, files: dict[str, Path], models: dict[str, torch.nn.Module]
+    tmp_path: Path, files: dict[Kind, Path], models: dict[Kind, torch.nn.Module]
 ) -> None:
     elsewhere = small("resnest", corpus="/else/where", run_dir="other", workers=3, device="cpu", csv="x.csv")
     other = write(tmp_path / "other.aer", elsewhere, models["resnest"])
@@ -130,7 +128,7 @@ print(json.dumps([list(loaded.classes), scores.tolist()]))
 
 
 def test_it_needs_no_config_and_no_corpus(
-    tmp_path: Path, files: dict[str, Path], models: dict[str, torch.nn.Module]
+    tmp_path: Path, files: dict[Kind, Path], models: dict[Kind, torch.nn.Module]
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-c", ALONE, str(files["resnest"])],
@@ -161,7 +159,7 @@ def refused(path: Path) -> str:
     return line
 
 
-def test_a_file_that_is_cut_short_or_has_one_bit_changed(tmp_path: Path, files: dict[str, Path]) -> None:
+def test_a_file_that_is_cut_short_or_has_one_bit_changed(tmp_path: Path, files: dict[Kind, Path]) -> None:
     content = bytearray(files["resnest"].read_bytes())
     (n_header,) = struct.unpack_from("<Q", content)
     path = tmp_path / "damaged.aer"
@@ -174,14 +172,14 @@ def test_a_file_that_is_cut_short_or_has_one_bit_changed(tmp_path: Path, files: 
     with path.open("r+b") as file:  # in place: a hundred megabytes are written once
         file.truncate(len(content))
         at_text = [content.index(name) for name in (b"robin", b"valid_f1", b"0.75", b"best_f1", b"udcff")]
-        for place in [*range(9), 30, 46, 60, *at_text, n_header, *random.integers(n_header, len(content), 3)]:
+        for position in [*range(9), 30, 46, 60, *at_text, n_header, *random.integers(n_header, len(content), 3)]:
             bit = 1 << int(random.integers(8))
-            file.seek(place)
-            file.write(bytes([content[place] ^ bit]))
+            file.seek(position)
+            file.write(bytes([content[position] ^ bit]))
             file.flush()
-            assert is_damaged(refused(path)), place
-            file.seek(place)
-            file.write(content[place : place + 1])
+            assert is_damaged(refused(path)), position
+            file.seek(position)
+            file.write(content[position : position + 1])
             file.flush()
     assert bundle.load(path).classes == CLASSES
 
@@ -190,7 +188,7 @@ def is_damaged(line: str) -> bool:
     return "damaged" in line
 
 
-def test_files_that_are_no_bundle(tmp_path: Path, models: dict[str, torch.nn.Module]) -> None:
+def test_files_that_are_no_bundle(tmp_path: Path, models: dict[Kind, torch.nn.Module]) -> None:
     assert "no such file" in refused(tmp_path / "nowhere.aer")
     assert "no such file" in refused(tmp_path)
     (tmp_path / "text").write_text("a diary\n" * 50)
@@ -201,18 +199,18 @@ def test_files_that_are_no_bundle(tmp_path: Path, models: dict[str, torch.nn.Mod
     assert "no bundle of aer" in refused(tmp_path / "other.safetensors")
 
 
-def forge(path: Path, told: Any, found: Any = FOUND, weights: Any = None) -> Path:
+def forge(path: Path, metadata: Any, found: Any = FOUND, weights: Any = None) -> Path:
     """A file with a right checksum and whatever content."""
-    bundle.write(path, told, found, weights or {}, ADVICE)
+    bundle.write(path, metadata, found, weights or {}, ADVICE)
     return path
 
 
 def changed(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda told: {**told, **changes}
+    return lambda metadata: {**metadata, **changes}
 
 
 def settings_with(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda told: {**told, "settings": {**told["settings"], **changes}}
+    return lambda metadata: {**metadata, "settings": {**metadata["settings"], **changes}}
 
 
 def nested(depth: int) -> Any:
@@ -258,11 +256,11 @@ def nested(depth: int) -> Any:
     ],
 )
 def test_any_content_is_refused_in_one_line(
-    tmp_path: Path, models: dict[str, torch.nn.Module], change: Callable[[dict[str, Any]], Any], message: str
+    tmp_path: Path, models: dict[Kind, torch.nn.Module], change: Callable[[dict[str, Any]], Any], message: str
 ) -> None:
-    told = change(about(small("resnest"), models["resnest"]))
+    metadata = change(about(small("resnest"), models["resnest"]))
     weights = {name: models["resnest"].state_dict()[name] for name in ("frontend.window", "frontend.filter_bank")}
-    line = refused(forge(tmp_path / "forged.aer", told, weights=weights))
+    line = refused(forge(tmp_path / "forged.aer", metadata, weights=weights))
     assert re.search(message, line), line
 
 
@@ -281,32 +279,34 @@ def test_any_content_is_refused_in_one_line(
     ],
 )
 def test_thresholds_of_another_make_are_refused(
-    tmp_path: Path, models: dict[str, torch.nn.Module], found: dict[str, Any]
+    tmp_path: Path, models: dict[Kind, torch.nn.Module], found: dict[str, Any]
 ) -> None:
     path = forge(tmp_path / "forged.aer", about(small("resnest"), models["resnest"]), found)
     assert "its thresholds can't be used" in refused(path)
 
 
-def test_weights_that_do_not_fit(tmp_path: Path, models: dict[str, torch.nn.Module]) -> None:
-    told, weights = about(small("resnest"), models["resnest"]), models["resnest"].state_dict()
+def test_weights_that_do_not_fit(tmp_path: Path, models: dict[Kind, torch.nn.Module]) -> None:
+    metadata, weights = about(small("resnest"), models["resnest"]), models["resnest"].state_dict()
     path = tmp_path / "forged.aer"
-    line = refused(forge(path, {**told, "classes": ["a", "b"]}, {name: e[:2] for name, e in FOUND.items()}, weights))
+    line = refused(
+        forge(path, {**metadata, "classes": ["a", "b"]}, {name: e[:2] for name, e in FOUND.items()}, weights)
+    )
     assert "head.6.weight is (3, 1024), and (2, 1024) by its settings and classes" in line
     without = {name: value for name, value in weights.items() if name != "head.0.bias"}
-    assert "1 missing (head.0.bias)" in refused(forge(path, told, weights=without))
+    assert "1 missing (head.0.bias)" in refused(forge(path, metadata, weights=without))
     other = {**weights, "head.0.bias": torch.zeros(5)}
-    assert "head.0.bias (5,) instead of (1024,)" in refused(forge(path, told, weights=other))
-    backbone = {**told, "settings": {**told["settings"], "backbone": "../../etc"}}
+    assert "head.0.bias (5,) instead of (1024,)" in refused(forge(path, metadata, weights=other))
+    backbone = {**metadata, "settings": {**metadata["settings"], "backbone": "../../etc"}}
     with pytest.raises(InputError, match="no such model"):
         bundle.load(forge(path, backbone, weights=weights))
 
 
-def test_a_place_that_can_not_be_written(tmp_path: Path, models: dict[str, torch.nn.Module]) -> None:
+def test_a_place_that_can_not_be_written(tmp_path: Path, models: dict[Kind, torch.nn.Module]) -> None:
     with pytest.raises(AerError, match=r"can't write .*; make room"):
         write(tmp_path / "nowhere/best.aer", small("resnest"), models["resnest"])
 
 
-def test_the_summary(files: dict[str, Path], models: dict[str, torch.nn.Module]) -> None:
+def test_the_summary(files: dict[Kind, Path], models: dict[Kind, torch.nn.Module]) -> None:
     text = summary(files["panns"])
     n_trained = sum(p.numel() for p in models["panns"].parameters() if p.requires_grad)
     for part in (

@@ -44,8 +44,8 @@ def test_other_options_recordings_or_results_remove_them(out: Path, changed: dic
     (out / "mine.csv").write_text("")
     (out / "raven/b.txt").write_text("with notes of a listener")
     now = tables(out, "events.csv", status=str(changed.get("status", "ok")))
-    told = stale.remove(out, now, recipe, recordings)  # type: ignore[arg-type]
-    assert told == "of an earlier call, and changed since, so left as they are: raven/b.txt"
+    line = stale.remove(out, now, recipe, recordings)  # type: ignore[arg-type]
+    assert line == "of an earlier call, and changed since, so left as they are: raven/b.txt"
     assert there(out) == {"events.csv", "raven/b.txt", "mine.csv"}
 
 

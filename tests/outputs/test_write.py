@@ -22,9 +22,12 @@ from aer.errors import AerError, InputError
 from aer.inference.results import Event, FileResult
 from aer.outputs import parquet
 from aer.outputs.formats import FORMATS
+from aer.outputs.stale import TABLE_SUFFIXES
 from aer.outputs.write import WRITERS, check, write, write_embeddings
 
 EVENTS = (Event(0.5, 1.25, "robin", 0.9, 0.8), Event(1.0, 1.96, "great tit", 0.625), Event(3.0, 4.5, "robin", 0.75))
+# a kaggle answer needs a test.csv
+ALL_BUT_KAGGLE = tuple(name for name in FORMATS if name != "kaggle")
 NOT_UTF8 = "caf\udce9.wav"  # as os.fsdecode gives the byte 0xe9
 
 
@@ -161,7 +164,7 @@ NASTY = st.text(st.one_of(st.characters(), st.sampled_from('\t\n\r"\\=+-@\x85\u2
 def test_no_text_breaks_a_format(tmp_path: Path, labels: list[str]) -> None:
     events = [Event(number, number + 0.5, label, 0.5) for number, label in enumerate(labels)]
     folder = tmp_path / "nasty"
-    write(["csv", "raven", "audacity", "json", "parquet"], [result("a.wav", events, path="\n\t.wav")], folder)
+    write(ALL_BUT_KAGGLE, [result("a.wav", events, path="\n\t.wav")], folder)
     with (folder / "events.csv").open(newline="", encoding="utf-8", errors="surrogatepass") as file:
         labels_read = [row["label"] for row in csv.DictReader(file)] if not any(map(lone, labels)) else labels
     assert [label.removeprefix("'") for label in labels_read] == [label.removeprefix("'") for label in labels]
@@ -184,10 +187,15 @@ def lone(text: str) -> bool:
 def test_same_results_same_bytes_and_nothing_outside_the_recording(tmp_path: Path) -> None:
     beyond = [Event(-0.5, 1.0, "robin", 0.9), Event(5.5, 7.5, "wren", 0.9)]
     for folder in ("one", "two"):
-        write(FORMATS[:-1], [result("a/x.wav"), result("x.wav", beyond)], tmp_path / folder)
+        write(ALL_BUT_KAGGLE, [result("a/x.wav"), result("x.wav", beyond)], tmp_path / folder)
     one = contents(tmp_path / "one")
     assert one == contents(tmp_path / "two")
-    assert len(one) == 9
+    assert set(one) == {
+        *("files.csv", "events.csv", "events.parquet", "scores.parquet", "events.json"),
+        *(f"raven/{stem}.Table.1.selections.txt" for stem in ("a/x", "x")),
+        *("audacity/a/x.txt", "audacity/x.txt"),
+    }
+    assert {Path(name).suffix for name in one} <= set(TABLE_SUFFIXES), "tables that `stale` would not remove"
     assert not [name for name in one if ".part" in name]
     events = pd.read_csv(tmp_path / "one" / "events.csv")
     assert list(zip(events["start_s"][3:], events["end_s"][3:], strict=True)) == [(0, 1), (5.5, 6)]

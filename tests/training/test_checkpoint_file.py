@@ -92,12 +92,12 @@ def test_a_signal_while_torch_writes_is_no_full_disk(tmp_path: Path) -> None:
                 raise self.error
             return super().write(data)
 
-    for error, expected, told in (
+    for error, expected, message in (
         (SigtermError(), SigtermError, None),
         (KeyboardInterrupt(), KeyboardInterrupt, None),
         (OSError(28, "No space left on device"), AerError, r"can't write .*No space left on device; make room"),
     ):
-        with pytest.raises(expected, match=told):
+        with pytest.raises(expected, match=message):
             write_whole(tmp_path / "a", lambda file, e=error: torch.save(torch.ones(999), Interrupted(e)), "make room")
         assert names(tmp_path) == []
 

@@ -17,7 +17,7 @@ from helpers.corpora import SMALL, make_corpus
 from helpers.paths import HELPERS, ROOT
 from helpers.same import run_differences
 from helpers.tiny import tiny_model
-from helpers.tiny_runs import make_loud_and_quiet, tiny_settings, told_of
+from helpers.tiny_runs import bundle_metadata, make_loud_and_quiet, tiny_settings
 from sklearn.metrics import average_precision_score, f1_score
 
 from aer.errors import AerError, InputError
@@ -83,12 +83,13 @@ def test_the_figures_are_those_of_all_recordings_each_held_out_once(folder: Path
     targets = pooled.targets[pooled.window_recordings]
     fitted = thresholds.fit(targets, pooled.window_scores, pooled.window_recordings)
     for fold in range(N_FOLDS):
-        told, own = told_of(folder / f"run/fold-{fold}.aer"), told_of(folder / f"run/fold-{fold}/best.aer")
-        assert [thresholds.from_dict(entry) for entry in told["thresholds"]["window"]] == fitted
-        assert told["weights_sha256"] == own["weights_sha256"]
-        assert (told["settings"]["fold"], told["epoch"]) == (fold, own["epoch"])
-        assert told["metrics"]["crossval_map"] == pytest.approx(figures.loc["all", "map"])
-        assert told["metrics"]["valid_map"] == pytest.approx(figures.loc[str(fold), "map"])
+        metadata = bundle_metadata(folder / f"run/fold-{fold}.aer")
+        own = bundle_metadata(folder / f"run/fold-{fold}/best.aer")
+        assert [thresholds.from_dict(entry) for entry in metadata["thresholds"]["window"]] == fitted
+        assert metadata["weights_sha256"] == own["weights_sha256"]
+        assert (metadata["settings"]["fold"], metadata["epoch"]) == (fold, own["epoch"])
+        assert metadata["metrics"]["crossval_map"] == pytest.approx(figures.loc["all", "map"])
+        assert metadata["metrics"]["valid_map"] == pytest.approx(figures.loc[str(fold), "map"])
 
 
 def all_differences(one: Path, other: Path) -> list[str]:

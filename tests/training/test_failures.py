@@ -132,8 +132,8 @@ def test_unreadable_recordings_are_counted_and_too_many_end_the_run(folder: Path
         soundfile.write(path, samples, RATE, subtype="FLOAT")
     line = ended(process, 1)
     # a batch of 4 may have several more at once
-    told = r"error: ([2-5] of 16 recordings to train|[2-5] of 8 recordings to validate|none of the 16)"
-    assert re.match(told, line), line
+    message = r"error: ([2-5] of 16 recordings to train|[2-5] of 8 recordings to validate|none of the 16)"
+    assert re.match(message, line), line
     if "none of" not in line:
         assert "more than max_unreadable_share 0.05 lets pass: corpus/" in line
         assert "out/unreadable.csv" in line
@@ -302,7 +302,7 @@ class Dies(Dataset[Any]):
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "ending"),
     [
         (lambda: os.kill(os.getpid(), signal.SIGKILL), "killed by SIGKILL"),
         (lambda: os.kill(os.getpid(), signal.SIGSEGV), "killed by SIGSEGV"),
@@ -310,10 +310,10 @@ class Dies(Dataset[Any]):
         (lambda: os._exit(3), "ended with exit status 3"),
     ],
 )
-def test_every_death_of_a_worker_is_known(how: Callable[[], object], told: str) -> None:
+def test_every_death_of_a_worker_is_known(how: Callable[[], object], ending: str) -> None:
     with pytest.raises(RuntimeError) as caught:
         next(iter(DataLoader(Dies(how), num_workers=1)))
-    assert lost_worker(caught.value) == told
+    assert lost_worker(caught.value) == ending
     assert lost_worker(RuntimeError("anything else")) is None
 
 

@@ -189,9 +189,11 @@ def test_the_best_epoch_outlives_its_own_file(tmp_path: Path, capsys: pytest.Cap
     capsys.readouterr()
     callback, _ = toy_train(tmp_path, 4, learning_rate=0.0)
     assert (first.read_bytes(), best.read_bytes(), callback.best[0]["file"]) == (before, before, first.name)
-    told = f"{second}, one of the best epochs, is gone and counts no more; going on from "
+    message = f"{second}, one of the best epochs, is gone and counts no more; going on from "
     printed = capsys.readouterr().out
-    assert [line for line in printed.splitlines() if "gone" in line] == [f"{told}{tmp_path / 'checkpoints/last.pth'}"]
+    assert [line for line in printed.splitlines() if "gone" in line] == [
+        f"{message}{tmp_path / 'checkpoints/last.pth'}"
+    ]
 
     for path in (first, best):
         path.unlink()

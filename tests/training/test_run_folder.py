@@ -198,7 +198,7 @@ def test_folds_that_can_not_be_compared(tmp_path: Path) -> None:
         check_resumable(folder, settings(folder), FOLDS)
 
 
-def test_a_damaged_versions_json_is_told(tmp_path: Path) -> None:
+def test_a_damaged_versions_json_is_reported(tmp_path: Path) -> None:
     folder = started(tmp_path / "run")
     for content in ("{", "3", '["torch"]'):
         (folder / "versions.json").write_text(content)

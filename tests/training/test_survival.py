@@ -59,9 +59,9 @@ def test_a_run_survives_kills_a_second_start_and_a_full_disk(tmp_path: Path) -> 
         resource.setrlimit(resource.RLIMIT_FSIZE, (50 << 20, 50 << 20))
 
     assert start("resnest", 0, corpus, killed, epochs=2, preexec_fn=limit).wait(200) == 1, output(killed)
-    *_, told = output(killed).splitlines()
-    assert re.match(r"error: can't write run/checkpoints/\S+: .*File too large; make room or name another", told)
-    assert "the same command goes on" in told
+    *_, ending = output(killed).splitlines()
+    assert re.match(r"error: can't write run/checkpoints/\S+: .*File too large; make room or name another", ending)
+    assert "the same command goes on" in ending
     assert "changed: workers 2 -> 0" in output(killed)
     names = {path.name for path in checkpoints.iterdir()}
     assert "last.pth" in names
@@ -171,11 +171,11 @@ def test_when_one_of_two_processes_is_killed_the_other_ends_and_the_run_goes_on(
     printed, _ = run.communicate(timeout=60)
     assert time.monotonic() - since_s < 60
     assert run.returncode == 1
-    # told by the network library or by torchrun, whichever was faster
-    told = re.findall("^(?:error|stopped)[:;] (.*)", printed, re.MULTILINE)
-    assert len(told) == 1, printed
-    assert re.match("process 2 of 2: (another process of the run has ended|torchrun has ended it)", told[0])
-    assert told[0].endswith("; the same command goes on from the last checkpoint")
+    # reported by the network library or by torchrun, whichever was faster
+    ending = re.findall("^(?:error|stopped)[:;] (.*)", printed, re.MULTILINE)
+    assert len(ending) == 1, printed
+    assert re.match("process 2 of 2: (another process of the run has ended|torchrun has ended it)", ending[0])
+    assert ending[0].endswith("; the same command goes on from the last checkpoint")
     first, *others = [*ranks_of_our_own("slowly", str(tmp_path / "parts"), "4"), *whole]
     printed, _ = first.communicate(timeout=200)
     assert first.returncode == 0, printed

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 from helpers.tiny import tiny_model
-from helpers.tiny_runs import RATE, make_loud_and_quiet, tiny_settings, told_of
+from helpers.tiny_runs import RATE, bundle_metadata, make_loud_and_quiet, tiny_settings
 from sklearn.metrics import average_precision_score, f1_score
 
 from aer.errors import InputError
@@ -70,14 +70,14 @@ def test_scores_and_bundle_are_those_of_the_best_epoch(folder: Path, capsys: pyt
     f1 = f1_score(scores.targets, mean >= 0.5, average=None, zero_division=np.nan)
     assert np.nanmean(f1) == pytest.approx(history["valid_f1"])
 
-    told = told_of(folder / "run/best.aer")
-    assert told["epoch"] == best["epoch"]
-    assert told["metrics"]["valid_map"] == history["valid_map"]
-    assert (told["background"], told["classes"]) == ("nocall", ["robin", "wren"])
+    metadata = bundle_metadata(folder / "run/best.aer")
+    assert metadata["epoch"] == best["epoch"]
+    assert metadata["metrics"]["valid_map"] == history["valid_map"]
+    assert (metadata["background"], metadata["classes"]) == ("nocall", ["robin", "wren"])
     targets = scores.targets[scores.window_recordings]
     for what, given in (("window", scores.window_scores), ("frame", scores.frame_maxima)):
         fitted = thresholds.fit(targets, given, scores.window_recordings)
-        assert [thresholds.from_dict(entry) for entry in told["thresholds"][what]] == fitted
+        assert [thresholds.from_dict(entry) for entry in metadata["thresholds"][what]] == fitted
 
 
 def left_by(run_dir: Path) -> list[bytes]:
@@ -111,9 +111,9 @@ def test_without_frames_there_are_no_thresholds_of_frames(folder: Path, monkeypa
     monkeypatch.delenv("TINY_FRAMES")
     train(tiny_settings(folder, epochs=1), tiny_model)
     assert validation_scores.load(folder / "run" / validation_scores.NAME).frame_maxima is None
-    told = told_of(folder / "run/best.aer")
-    assert told["thresholds"]["frame"] is None
-    assert len(told["thresholds"]["window"]) == 2
+    metadata = bundle_metadata(folder / "run/best.aer")
+    assert metadata["thresholds"]["frame"] is None
+    assert len(metadata["thresholds"]["window"]) == 2
 
 
 def test_a_background_class_that_no_recording_has(folder: Path) -> None:

@@ -126,7 +126,7 @@ def convert(target: Target, job: Job) -> Converted:
 
 
 def _spans(path: Path, target: Target) -> list[tuple[int, int | None]]:
-    """The samples, at the new rate, that become clips: (first, last + 1 or None for the end)."""
+    """Return the samples, at the new rate, that become clips: (first, last + 1 or None for the end)."""
     if target.trim_silence_db is None and target.segment_s is None:
         return [(0, None)]
     counted = _Counted()

@@ -68,7 +68,7 @@ class Begun:
 
 @dataclass
 class Journal:
-    """What its lines say.
+    """The content of a journal.
 
     `raw` is the folder of the recordings, relative to that of the corpus; None if no line says it. `valid` has by name
     those `entries` whose clips nothing has replaced since. `owners` has the recording that last had a folder and stem.

@@ -42,7 +42,10 @@ def check_folders(clips: Path, sources: Sequence[Source], folders: Iterable[Path
 
 
 def files_below(clips: Path, folders: Iterable[Path]) -> dict[str, int]:
-    """Return the size in bytes of everything in `folders` and below `clips`, by path; NO_FILE for what is no file."""
+    """Return the size in bytes of everything in `folders` and below `clips`, by path; NO_FILE for other than files.
+
+    Raise InputError for a folder that can't be read.
+    """
     sizes: dict[str, int] = {}
     todo, seen = [clips, *folders], set()
     while todo:

@@ -28,7 +28,7 @@ from aer.utils.text import printable
 
 RAW_FOLDERS = AUDIO_FOLDERS[1:]
 RAW_CSV, JOURNAL = "train.csv", ".aer_prepare.jsonl"
-# raised when the same source and target would give other clips than before
+# to be increased when the same source and target would give other clips than before
 RECIPE = 2
 
 
@@ -153,7 +153,7 @@ def _known(places: Places, base: Path) -> Journal:
 
 
 def _relative(base: Path, root: Path) -> str:
-    """`base` relative to `root`, so that both can be moved together. A link has its own name, not its target's."""
+    """Return `base` relative to `root`, so that both can be moved together. A link keeps its own name."""
     real = os.path.realpath(base)
     if base.name not in ("", os.pardir):
         real = os.path.join(os.path.realpath(base.parent), base.name)  # noqa: PTH118
@@ -178,7 +178,7 @@ def _make_folders(places: Places, folders: set[Path]) -> None:
 
 
 def _jobs(places: Places, sources: Sequence[Source]) -> dict[str, Job]:
-    """What is to be converted to where, by the source's name."""
+    """Return what is to be converted, and to where, by the source's name."""
     stems = clip_stems([source.name for source in sources])
     # one Path for all the recordings of a folder
     folders = {name: places.clips / name for name in {journal.folder_of(source.name) for source in sources}}
@@ -191,7 +191,7 @@ def _jobs(places: Places, sources: Sequence[Source]) -> dict[str, Job]:
 def _is_done(
     places: Places, entry: Entry | None, source: Source, made: str, stem: str, there: Mapping[str, int]
 ) -> bool:
-    """Whether the clips of the source as it is now are all there, under the names that they would get now."""
+    """Return whether the clips of the source as it is now are all there, under the names that they would get now."""
     if entry is None or not entry.is_of(source, stem, made):
         return False
     sizes = [clip.size_bytes for clip in entry.converted.clips]

@@ -1,7 +1,6 @@
 """Reports what `aer prepare` made: `train_mod.csv` with the columns of the source, `prepare_report.csv`, a summary."""
 
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from aer.corpus.preparation.convert import Target
 from aer.corpus.preparation.journal import ADVICE, Entry
 from aer.corpus.preparation.sources import Source, Sources
 from aer.utils.csv_files import csv_path, csv_text, write_csv
+from aer.utils.systems import shell_command
 from aer.utils.text import printable
 
 CLIPS_FOLDER = AUDIO_FOLDERS[0]
@@ -46,7 +46,7 @@ class Places:
 
 @dataclass
 class Outcome:
-    """What came of a run of `aer prepare`.
+    """The outcome of a run of `aer prepare`.
 
     `entries` has every source that has its clips, by name, `left_out` the reason for every other, and `stale` the files
     in the clips' folders that no recording gives. `n_new` recordings were converted in this run's `duration_s`.
@@ -67,7 +67,7 @@ def write_tables(places: Places, outcome: Outcome, target: Target) -> None:
         {kept[column]: value for column, value in source.row.items()} | added
         for source in outcome.sources.found
         if source.name in outcome.entries
-        for added in _added_columns(source, outcome.entries[source.name], target, outcome.sources.columns)
+        for added in _added_columns(source, outcome.entries[source.name], target, outcome.sources.class_column)
     ]
     columns = [*kept.values(), *ADDED]
     if rows:
@@ -82,7 +82,7 @@ def write_tables(places: Places, outcome: Outcome, target: Target) -> None:
 
 
 def _kept_columns(columns: Sequence[str]) -> dict[str, str]:
-    """The new name of each of the source's columns, beside those that are added: all different."""
+    """Return a name for each of the source's columns; all differ, from the added ones too."""
     kept: dict[str, str] = {}
     for column in columns:
         name = column
@@ -92,12 +92,12 @@ def _kept_columns(columns: Sequence[str]) -> dict[str, str]:
     return kept
 
 
-def _added_columns(source: Source, entry: Entry, target: Target, columns: Sequence[str]) -> list[dict[str, object]]:
-    """The added columns for each clip of the source, with file names as `discovery` expects them."""
+def _added_columns(source: Source, entry: Entry, target: Target, class_column: str | None) -> list[dict[str, object]]:
+    """Return the added columns of each clip of the source, with file names as `discovery` expects them."""
     folder = source.name.rpartition("/")[0]
     # below the folder of the class
-    if not {"path", "labels"} <= set(columns):
-        below = Path(os.path.relpath(folder, source.row["ebird_code"])).as_posix()
+    if class_column is not None:
+        below = Path(os.path.relpath(folder, source.row[class_column])).as_posix()
         folder = "" if below == os.curdir else below
     return [
         {
@@ -113,7 +113,7 @@ def _added_columns(source: Source, entry: Entry, target: Target, columns: Sequen
 
 
 def _clipping(entry: Entry, least_share: float = 0.0) -> str:
-    """The note on a recording with samples beyond full scale; "" for none, or for a share below `least_share`."""
+    """Return the note on a recording with samples beyond full scale; "" if their share is below `least_share`, or 0."""
     n_clipped = sum(clip.n_clipped for clip in entry.converted.clips)
     share = n_clipped / sum(clip.n_samples for clip in entry.converted.clips)
     if not n_clipped or share < least_share:
@@ -144,8 +144,7 @@ def summary(places: Places, outcome: Outcome, target: Target) -> str:
     lines += [f"  {printable(name)}: {note}" for name, note in loud[:MAX_NAMED]]
     if n_out > n_all:
         lines.append("more was left out than prepared: look at the reasons before you train on the rest")
-    grouped = " --group-by xc_id" if target.segment_s is not None else ""
-    lines.append(
-        f"next: python train_panns.py --corpus {shlex.quote(printable(places.root))} --run-dir runs/NAME{grouped}"
-    )
+    command = ["python", "train_panns.py", "--corpus", printable(places.root), "--run-dir", "runs/NAME"]
+    grouped = ["--group-by", "xc_id"] if target.segment_s is not None else []
+    lines.append(f"next: {shell_command([*command, *grouped])}")
     return "\n".join(lines)

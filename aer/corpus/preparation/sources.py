@@ -1,7 +1,7 @@
 """Lists raw recordings as people have them; `aer.corpus.layouts` says how they may lie.
 
-Unlike `discovery`, which finds a corpus to train on, this goes on where something is wrong with a file: it is skipped,
-and the reason is kept.
+Unlike `discovery`, which finds a corpus to train on, this continues where something is wrong with a file: it is
+skipped, and the reason is kept.
 """
 
 import os
@@ -35,12 +35,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """The raw recordings in order, and the files skipped: name, reason. `base` is the folder that names are below."""
+    """The raw recordings in order, and the files skipped: name, reason. `base` is the folder that names are below.
+
+    `class_column`: the one of the class whose folder the names of clips are below; None: they are below that of all.
+    """
 
     found: tuple[Source, ...]
     skipped: tuple[tuple[str, str], ...]
     columns: tuple[str, ...]
     base: Path
+    class_column: str | None
 
 
 def list_sources(base: Path, csv: Path | None) -> Sources:
@@ -64,18 +68,18 @@ def _from_folders(base: Path) -> Sources:
             name = f"{folder.path.name}/{file.name}"
             row = {"ebird_code": folder.path.name, FILENAME: file.name, "xc_id": name}
             _add(file, name, row, found, skipped)
-    return Sources(tuple(found), tuple(skipped), ("ebird_code", FILENAME, "xc_id"), base)
+    return Sources(tuple(found), tuple(skipped), ("ebird_code", FILENAME, "xc_id"), base, "ebird_code")
 
 
 def _from_csv(base: Path, csv: Path) -> Sources:
     table = read_table(csv)
     listing = parse_csv(csv, table, (FILENAME,), f"ebird_code and {FILENAME}, or path and labels")
     folders: list[Path] = []
-    if listing.by_class:
+    if listing.base is None:
         folders = [entry for entry in visible(base) if entry.is_dir()]
-        _check_codes(table["ebird_code"], base, csv)
+        _check_codes(table[listing.label_column], base, csv)
     else:
-        base = csv.parent
+        base = listing.base
     paths = listing.paths(base)
     # a column of its own in the listing too, and so in its rows
     table.setdefault("xc_id", list(listing.names))
@@ -86,7 +90,8 @@ def _from_csv(base: Path, csv: Path) -> Sources:
         name = given if is_plain and os.sep == "/" else _name_below(base, path)
         _add(path, name, row, found, skipped)
     skipped += [(name, f"is not in {csv.name}") for name in _unlisted(base, listing.names, folders)]
-    return Sources(tuple(found), tuple(skipped), tuple(table), base)
+    class_column = listing.label_column if listing.by_class else None
+    return Sources(tuple(found), tuple(skipped), tuple(table), base, class_column)
 
 
 def _check_codes(codes: Iterable[str], base: Path, csv: Path) -> None:
@@ -97,7 +102,7 @@ def _check_codes(codes: Iterable[str], base: Path, csv: Path) -> None:
 
 
 def _name_below(base: Path, path: Path) -> str:
-    """The path below `base`, where it is known to be; a CSV may give it absolute, or by way of links."""
+    """Return a path, known to lie below `base`, from there; a CSV may give it absolute, or through links."""
     name = os.path.relpath(path, base)
     if name.startswith(os.pardir):
         name = os.path.relpath(os.path.realpath(path), os.path.realpath(base))
@@ -123,7 +128,7 @@ def _add(path: Path, name: str, row: dict[str, str], found: list[Source], skippe
 
 
 def _unlisted(base: Path, names: Iterable[str], folders: Iterable[Path]) -> list[str]:
-    """The names of recordings that a CSV does not list, in `folders` and in the folders of those that it lists."""
+    """Return the names of recordings that a CSV does not list, in `folders` and in the folders of those it lists."""
     listed = {os.path.abspath(os.path.join(base, name)) for name in names}  # noqa: PTH100, PTH118 - links stay
     unlisted = []
     absolute = {os.path.dirname(path) for path in listed}.union(map(os.path.abspath, folders))  # noqa: PTH120

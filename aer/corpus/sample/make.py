@@ -85,7 +85,7 @@ class Event:
 
 @dataclass(frozen=True)
 class SampleSummary:
-    """What was made; as text, a line for the console."""
+    """The sample corpus that was made; as text, a line for the console."""
 
     root: Path
     species: tuple[str, ...]
@@ -150,7 +150,7 @@ def make_soundscape(seed: int, soundscape_index: int, duration_s: float) -> tupl
 
 
 def _with_echo(dry: Waveform, rng: Generator) -> Waveform:
-    """The sound in a place of its own, with a decay time and an echo that are drawn."""
+    """Return the sound with an echo whose decay time and share are drawn."""
     return reverberated(dry, rng, rng.uniform(*ECHO_DECAY_S), rng.uniform(*ECHO_WET))
 
 

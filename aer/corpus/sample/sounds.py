@@ -30,12 +30,12 @@ def samples(duration_s: float) -> int:
 
 
 def decibels_to_gain(decibels: float) -> float:
-    """Return the factor of amplitude: 20 dB are 10."""
+    """Return the factor by which decibels change an amplitude: 10 for 20 dB."""
     return float(10 ** (decibels / 20))
 
 
 def power(signal: Waveform) -> float:
-    """Return the mean square, 0 for no samples."""
+    """Return the mean square of (samples,), 0 for no samples."""
     return float(np.mean(signal**2)) if signal.size else 0.0
 
 
@@ -45,7 +45,7 @@ def log_uniform(rng: Generator, low: float, high: float) -> float:
 
 
 def silence(duration_s: float) -> Waveform:
-    """Return `duration_s` of zeros."""
+    """Return zeros (samples,) of `duration_s`."""
     return np.zeros(samples(duration_s))
 
 
@@ -99,11 +99,11 @@ def scaled_to_peak(signal: Waveform, peak: float) -> Waveform:
     return np.asarray(signal * (peak / np.max(np.abs(signal))), dtype=np.float64)
 
 
-# --- Calls. A phrase is what an individual sings once: (rng, centre_hz, tempo) -> waveform, 0.3 to 1.3 s long. ---
+# --- Calls. A phrase is what an individual sings at a time: (rng, centre_hz, tempo) -> (samples,), 0.3 to 1.3 s. ---
 
 
 def _sweeps(rng: Generator, centre_hz: float, tempo: float, direction: int) -> Waveform:
-    """Two or three whistles that each slide by most of an octave."""
+    """Return two or three whistles that each slide by most of an octave."""
     half_octaves = direction * rng.uniform(0.3, 0.45)
     note = samples(rng.uniform(0.24, 0.32) / tempo)
     gap = silence(0.07 / tempo)
@@ -112,30 +112,30 @@ def _sweeps(rng: Generator, centre_hz: float, tempo: float, direction: int) -> W
 
 
 def rising_whistles(rng: Generator, centre_hz: float, tempo: float) -> Waveform:
-    """Whistles that slide up."""
+    """Return whistles that slide up."""
     return _sweeps(rng, centre_hz, tempo, direction=1)
 
 
 def falling_whistles(rng: Generator, centre_hz: float, tempo: float) -> Waveform:
-    """Whistles that slide down."""
+    """Return whistles that slide down."""
     return _sweeps(rng, centre_hz, tempo, direction=-1)
 
 
 def warble(rng: Generator, centre_hz: float, tempo: float) -> Waveform:
-    """One long whistle that swings up and down about five times a second."""
+    """Return one long whistle that swings up and down about five times a second."""
     time_s = np.arange(samples(rng.uniform(0.8, 1.1) / tempo)) / SAMPLE_RATE
     swing = 2 * np.pi * 5 * tempo * time_s + rng.uniform(0, 2 * np.pi)
     return tone(rng.uniform(0.25, 0.4) * np.sin(swing), centre_hz)
 
 
 def trill(rng: Generator, centre_hz: float, tempo: float) -> Waveform:
-    """One pitch, interrupted about twelve times a second."""
+    """Return one pitch, interrupted about twelve times a second."""
     note = tone(np.zeros(samples(0.046 / tempo)), centre_hz)
     return np.concatenate([note, silence(0.036 / tempo)] * int(rng.integers(8, 13)))
 
 
 def two_tones(rng: Generator, centre_hz: float, tempo: float) -> Waveform:
-    """High, low, high, low: flat whistles that alternate between two pitches half an octave apart."""
+    """Return flat whistles that alternate between two pitches half an octave apart, the high one first."""
     half_octaves = rng.uniform(0.22, 0.32)
     note = np.ones(samples(0.16 / tempo))
     high, low = tone(half_octaves * note, centre_hz), tone(-half_octaves * note, centre_hz)
@@ -144,7 +144,7 @@ def two_tones(rng: Generator, centre_hz: float, tempo: float) -> Waveform:
 
 
 def harmonic_stack(rng: Generator, centre_hz: float, tempo: float) -> Waveform:
-    """Nasal calls of one flat pitch with many harmonics, the strongest near `centre_hz`."""
+    """Return nasal calls of one flat pitch with many harmonics, the strongest near `centre_hz`."""
     strongest = 3
     partials = tuple(float(np.exp(-abs(k - strongest) / 2.5)) for k in range(1, 13))
     note = np.zeros(samples(rng.uniform(0.2, 0.28) / tempo))
@@ -154,7 +154,7 @@ def harmonic_stack(rng: Generator, centre_hz: float, tempo: float) -> Waveform:
 
 
 def buzz(rng: Generator, centre_hz: float, tempo: float) -> Waveform:
-    """A hoarse noise an octave wide, beating about eleven times a second."""
+    """Return a hoarse noise an octave wide, beating about eleven times a second."""
     n_samples = samples(rng.uniform(0.6, 0.9) / tempo)
     half_octaves = rng.uniform(0.35, 0.5)
     hiss = noise(rng, n_samples, band_hz=(centre_hz * 2**-half_octaves, min(centre_hz * 2**half_octaves, HIGHEST_HZ)))
@@ -163,7 +163,7 @@ def buzz(rng: Generator, centre_hz: float, tempo: float) -> Waveform:
 
 
 def chirps(rng: Generator, centre_hz: float, tempo: float) -> Waveform:
-    """Short steep chirps, each down by more than an octave, that come faster and faster."""
+    """Return short steep chirps, each down by more than an octave, that come faster and faster."""
     half_octaves = rng.uniform(0.5, 0.6)
     chirp = tone(np.linspace(half_octaves, -half_octaves, samples(0.045)), centre_hz, (1.0,))
     gaps_s = np.geomspace(0.16, 0.04, int(rng.integers(6, 10))) / tempo
@@ -192,7 +192,7 @@ SPECIES = (
 
 
 def song(species: Species, rng: Generator, duration_s: float) -> Waveform:
-    """Return `duration_s` of an individual that repeats its phrase with short pauses: any 2 s have some call in it."""
+    """Return `duration_s` of an individual that repeats its phrase with short pauses: any 2 s hold some of it."""
     centre_hz, tempo = log_uniform(rng, *CENTRE_HZ), rng.uniform(*TEMPO)
     parts, n_samples = [silence(rng.uniform(0.05, 0.3))], samples(duration_s)
     while sum(map(len, parts)) < n_samples:
@@ -214,7 +214,7 @@ def sounding(dry: Waveform, pause_s: float = 0.1) -> NDArray[np.bool_]:
     return active
 
 
-# --- Backgrounds: generic sounds that occur with every species alike. ---
+# --- Backgrounds: sounds that occur with all species alike, (rng, n_samples) -> (n_samples,). ---
 
 
 def added_at(wave: Waveform, sound: Waveform, start: int) -> None:
@@ -224,14 +224,14 @@ def added_at(wave: Waveform, sound: Waveform, start: int) -> None:
 
 
 def insects(rng: Generator, n_samples: int) -> Waveform:
-    """A steady high hum that slowly swells."""
+    """Return a steady high hum that slowly swells."""
     time_s = np.arange(n_samples) / SAMPLE_RATE
     hum = noise(rng, n_samples, band_hz=((low_hz := rng.uniform(2500, 7000)), low_hz + rng.uniform(80, 300)))
     return np.asarray(hum * (1 + 0.5 * np.sin(2 * np.pi * rng.uniform(0.2, 1.0) * time_s)), dtype=np.float64)
 
 
 def rain(rng: Generator, n_samples: int) -> Waveform:
-    """Clicks of a few milliseconds, each with its own loudness, at random times."""
+    """Return clicks of a few milliseconds, each with its own loudness, at random times."""
     wave = np.zeros(n_samples)
     for start in rng.integers(0, n_samples, rng.poisson(n_samples / SAMPLE_RATE * rng.uniform(2, 12))):
         drop = rng.standard_normal(samples(0.006)) * np.exp(-np.arange(samples(0.006)) / samples(0.0015))
@@ -240,13 +240,13 @@ def rain(rng: Generator, n_samples: int) -> Waveform:
 
 
 def wind(rng: Generator, n_samples: int) -> Waveform:
-    """Low noise in gusts."""
+    """Return low noise in gusts."""
     gusts = np.abs(noise(rng, n_samples, band_hz=(0.0, 1.5)))
     return np.asarray(noise(rng, n_samples, slope=1.0, band_hz=(60, 900)) * gusts, dtype=np.float64)
 
 
 def blips(rng: Generator, n_samples: int) -> Waveform:
-    """Single short peeps of any pitch, too short and too few to be a song."""
+    """Return single short peeps of any pitch, too short and too few to be a song."""
     wave = np.zeros(n_samples)
     for start in rng.integers(0, n_samples, rng.poisson(n_samples / SAMPLE_RATE * 0.7)):
         peep = tone(np.full(samples(rng.uniform(0.04, 0.1)), rng.uniform(-0.2, 0.2)), log_uniform(rng, 1200, 6500))
@@ -255,13 +255,13 @@ def blips(rng: Generator, n_samples: int) -> Waveform:
 
 
 def far_calls(rng: Generator, n_samples: int) -> Waveform:
-    """Any one species far away: all echo, and so far below the noise that it is no second label."""
+    """Return any one species far away: all echo, and so far below the noise that it is no second label."""
     caller = SPECIES[rng.integers(len(SPECIES))]
     echo = reverberated(song(caller, rng, n_samples / SAMPLE_RATE), rng, decay_s=1.5, wet=20.0)
     return scaled_to_peak(echo, decibels_to_gain(-6))
 
 
-# and the range of their level in dB, relative to the noise of the background
+# each with the range of its level in dB, relative to the noise of the background
 DISTRACTORS: tuple[tuple[Callable[[Generator, int], Waveform], tuple[float, float]], ...] = (
     (insects, (-16, -4)),
     (rain, (-6, 6)),

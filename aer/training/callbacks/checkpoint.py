@@ -128,7 +128,7 @@ class CheckpointCallback(ICheckpointCallback):  # type: ignore[misc]
                 print(self._resume_message(runner))
 
     def _find(self) -> tuple[Path | None, list[dict[str, Any]], list[str]]:
-        """Return the state to resume from, those of its best epochs whose weights are there, and what is amiss."""
+        """Return the state to resume from, those of its best epochs whose weights are there, and what is wrong."""
         path, complaints = checkpoint_file.find_state(self.folder)
         if path is None:
             return None, [], complaints
@@ -136,7 +136,7 @@ class CheckpointCallback(ICheckpointCallback):  # type: ignore[misc]
         for entry in checkpoint_file.read(path)["best"]:
             if (self.folder / entry["file"]).exists() or self._is_restored(entry):
                 kept.append(entry)
-            # one that the damaged last.pth no longer had among the best is gone rightly, and will be so once more
+            # from previous.pth: the damaged last.pth may no longer have had it among the best, and so removed it
             elif path == self.last_path:
                 complaints.append(f"{self.folder / entry['file']}, one of the best epochs, is gone and counts no more")
         return path, kept, complaints

@@ -1,4 +1,4 @@
-"""What a run prints, one line per epoch, and what it shows in TensorBoard."""
+"""The logs of a run: one line per epoch on the console, TensorBoard, progress bars."""
 
 import time
 from collections.abc import Mapping

@@ -80,8 +80,8 @@ class UnreadableCallback(Callback):  # type: ignore[misc]
         for index, reason in zip(runner.batch["unreadable"].tolist(), runner.batch["reason"], strict=True):
             if reason:
                 self.reasons[index] = reason
-        # At once, since an epoch can take hours, and a run that is stopped in it and resumed has the file. Of several
-        # processes each knows its own recordings alone until the loader's end.
+        # At once, since an epoch can take hours, and a run that is stopped in it and resumed has the file. Each of
+        # several processes knows only its own recordings until the loader ends.
         if runner.engine.num_processes == 1:
             self._report(runner, list(self.reasons), self.reasons)
             if len(self.reasons) > self._most_allowed(runner):

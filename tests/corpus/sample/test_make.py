@@ -165,8 +165,8 @@ def test_songs(species: Species) -> None:
     for seed in range(10):
         dry = song(species, np.random.default_rng(seed), 4.0)
         assert len(dry) == 4 * SAMPLE_RATE
-        heard = np.concatenate([[0], np.cumsum(sounding(dry))])
-        in_crops = heard[2 * SAMPLE_RATE :] - heard[: -2 * SAMPLE_RATE]  # every crop of 2 s
+        n_sounding = np.concatenate([[0], np.cumsum(sounding(dry))])
+        in_crops = n_sounding[2 * SAMPLE_RATE :] - n_sounding[: -2 * SAMPLE_RATE]  # every crop of 2 s
         assert in_crops.min() > 0.6 * SAMPLE_RATE  # chirps have the longest gaps
         spectrum = np.abs(np.fft.rfft(dry)) ** 2
         above = np.fft.rfftfreq(len(dry), 1 / SAMPLE_RATE) > HIGHEST_HZ + 100

@@ -23,7 +23,7 @@ def test_unreadable_windows_are_named_counted_and_left_out(tmp_path: Path, capsy
     assert checkpoints.history[-1]["valid_map"] == pytest.approx(average_precision_score(targets, scores))
     assert [row["valid_unreadable"] for row in checkpoints.history] == [2, 2]
     printed = capsys.readouterr().out
-    assert printed.count("left out, as it can't be read: v4") == 1  # told once, not in every epoch
+    assert printed.count("left out, as it can't be read: v4") == 1  # named once, not in every epoch
     assert "v9" in printed
 
 
