@@ -19,7 +19,7 @@ import soxr
 from aer.audio.channels import Channels, pick_channel, resolve
 from aer.audio.info import AudioInfo, Waveform, audio_error, describe
 from aer.audio.readers import Reader, open_reader
-from aer.errors import EmptyAudioError
+from aer.errors import AudioError, EmptyAudioError
 
 # on both sides of a crop, at the slower of the two rates; VHQ's filter reaches 160 to 220
 MARGIN_SAMPLES = 256
@@ -109,6 +109,26 @@ def open_stream(path: Path, *, channels: Channels = "mix") -> Iterator[tuple[Aud
         yield reader.info, blocks
     finally:
         blocks.close()
+
+
+class Heard:
+    """Lets blocks (samples,) pass up to where they can't be read any further: what came before is heard.
+
+    `error` is the AudioError that says what is missing, None where nothing is; `n_samples` passed.
+    """
+
+    def __init__(self) -> None:
+        self.error: AudioError | None = None
+        self.n_samples = 0
+
+    def over(self, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
+        """Yield the blocks up to an AudioError, which is kept."""
+        try:
+            for block in blocks:
+                self.n_samples += len(block)
+                yield block
+        except AudioError as error:
+            self.error = error
 
 
 def _all_blocks(path: Path, reader: Reader, channel: int | None) -> Generator[Waveform, None, None]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aer.audio.info import Waveform
-from aer.audio.io import open_stream, resampled
+from aer.audio.io import Heard, open_stream, resampled
 from aer.audio.windows import windows
 from aer.errors import AudioError, EmptyAudioError
 from aer.inference.recordings import Recording
@@ -61,9 +61,8 @@ class _Reader(threading.Thread):
         # released by whoever takes a window
         self.room = threading.Semaphore(n_held)
         self.unwanted = threading.Event()
-        self.n_decoded = 0  # samples at the recording's own rate
+        self.heard = Heard()
         self.n_samples = 0  # samples at the model's rate
-        self.error: AudioError | None = None
         self.silent = True
 
     def run(self) -> None:
@@ -93,14 +92,15 @@ class _Reader(threading.Thread):
                     if not self._put(Window(self.index, start, waveform, share)):
                         return
         except AudioError as error:
-            self.error = error
+            self.heard.error = error
         self._put(Window(self.index, 0, None, 0.0, self._end()))
 
     def _end(self) -> End:
-        if self.error is not None:
-            if isinstance(self.error, EmptyAudioError):
-                return End("empty", self.error.reason, 0)
-            return End("partial" if self.n_samples else "failed", self.error.reason, self.n_samples)
+        error = self.heard.error
+        if error is not None:
+            if isinstance(error, EmptyAudioError):
+                return End("empty", error.reason, 0)
+            return End("partial" if self.n_samples else "failed", error.reason, self.n_samples)
         if not self.n_samples:
             return End("empty", f"too short: nothing is left of it at {self.sizes.sample_rate} Hz", 0)
         return End("ok", "silent: all its samples are zero" if self.silent else "", self.n_samples)
@@ -116,19 +116,15 @@ class _Reader(threading.Thread):
             self.n_samples += len(held)
             yield held
             held = block
-        held = held[: max(self.n_decoded * self.sizes.sample_rate // own_rate - self.n_samples, 0)]
+        held = held[: max(self.heard.n_samples * self.sizes.sample_rate // own_rate - self.n_samples, 0)]
         self.n_samples += len(held)
         yield held
 
     def _readable(self, blocks: Iterator[Waveform]) -> Iterator[Waveform]:
         """Yield blocks up to an AudioError, which is kept: what came before it is scored."""
-        try:
-            for block in blocks:
-                self.n_decoded += len(block)
-                self.silent = self.silent and not block.any()
-                yield block
-        except AudioError as error:
-            self.error = error
+        for block in self.heard.over(blocks):
+            self.silent = self.silent and not block.any()
+            yield block
 
     def _put(self, item: Window) -> bool:
         """Put a window into the queue once there is room; return False where it is not wanted any more."""
