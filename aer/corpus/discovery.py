@@ -1,7 +1,7 @@
 """Finds the recordings of a corpus to train on, their labels and their lengths; `layouts` says how they may lie.
 
 Training must not begin on less than its user has listed: what is missing or contradictory is refused. Only recordings
-that can't be read are left out.
+that can't be read are left out; those that are cut short are used as far as they are there.
 """
 
 import os
@@ -39,13 +39,17 @@ PROGRESS_FROM = 2000
 
 @dataclass(frozen=True)
 class Recording:
-    """One labelled recording; without labels, one in which nothing is to be found. `group`: its cell of `group_by`."""
+    """One labelled recording; without labels, one in which nothing is to be found. `group`: its cell of `group_by`.
+
+    `duration_s` is that of what is there; `cut` says what is missing behind it, "" where nothing is.
+    """
 
     path: Path
     labels: tuple[str, ...]
     duration_s: float
     sample_rate: int
     group: str | None = None
+    cut: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,11 @@ class Corpus:
     def n_unlabelled(self) -> int:
         """Number of recordings in which nothing is to be found."""
         return sum(not recording.labels for recording in self.recordings)
+
+    @property
+    def cut_short(self) -> list[tuple[Path, str]]:
+        """Those recordings that are used as far as they are there, with what is missing."""
+        return [(recording.path, recording.cut) for recording in self.recordings if recording.cut]
 
     @property
     def unreadable(self) -> list[tuple[Path, str]]:
@@ -216,10 +225,10 @@ def _probe_all(listed: Sequence[_Listed]) -> tuple[list[Recording], list[tuple[P
 
     def read(entry: _Listed) -> Recording | tuple[Path, str]:
         try:
-            info = probe(entry.path)
+            info = probe(entry.path, allow_cut_short=True)
         except AudioError as error:
             return entry.path, error.reason
-        return Recording(entry.path, entry.labels, info.duration_s, info.sample_rate, entry.group)
+        return Recording(entry.path, entry.labels, info.duration_s, info.sample_rate, entry.group, info.cut)
 
     with ThreadPoolExecutor(PROBE_THREADS) as threads:
         is_long = len(listed) >= PROGRESS_FROM

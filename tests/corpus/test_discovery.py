@@ -42,6 +42,25 @@ def test_class_folders(tmp_path: Path) -> None:
     assert corpus.recordings[0].duration_s == 0.5
 
 
+def test_what_is_cut_short_is_named_and_what_holds_nothing_is_left_out(tmp_path: Path) -> None:
+    for name in ("wren/a.wav", "wren/b.wav", "robin/c.wav", "robin/d.wav", "robin/e.wav"):
+        write(tmp_path / name, 1)
+    whole = (tmp_path / "wren/a.wav").read_bytes()
+    (tmp_path / "wren/a.wav").write_bytes(whole[:9044])
+    (tmp_path / "robin/e.wav").write_bytes(whole[:44])
+    corpus = find_corpus(tmp_path)
+    ((path, reason),) = corpus.cut_short
+    assert path.name == "a.wav" and "promises 16000 bytes of audio, 9000 are there" in reason
+    (cut,) = [recording for recording in corpus.recordings if recording.path == path]
+    assert cut.duration_s == 4500 / 8000
+    ((path, reason),) = corpus.left_out
+    assert path.name == "e.wav"
+    # only what can't be read at all counts
+    assert [path.name for path, _ in corpus.unreadable] == ["e.wav"]
+    text = describe(corpus, split(corpus, sample_settings(n_folds=2, fold=0)))
+    assert f"cut short 1, used as far as they are there: {tmp_path / 'wren/a.wav'}" in text
+
+
 @pytest.mark.parametrize(
     ("n_bad", "share", "ends"), [(1, 0.05, False), (1, 0, True), (2, 0.05, True), (2, 0.2, False), (3, 0.2, True)]
 )
