@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aer.audio.io import probe
+from aer.audio.io import check_channel, probe
 from aer.corpus.layouts import (
     AUDIO_FOLDERS,
     FILENAME,
@@ -24,6 +24,7 @@ from aer.corpus.layouts import (
     parse_csv,
 )
 from aer.errors import AudioError, InputError
+from aer.utils.channels import MIX, Channels
 from aer.utils.csv_files import read_table
 from aer.utils.progress import track
 from aer.utils.text import printable, some
@@ -90,12 +91,16 @@ class _Listed:
 
 
 def find_corpus(
-    root: Path, csv: Path | None = None, group_by: str | None = None, background: str | None = None
+    root: Path,
+    csv: Path | None = None,
+    group_by: str | None = None,
+    background: str | None = None,
+    channels: Channels = MIX,
 ) -> Corpus:
     """Return the corpus below `root`; labels come from `csv`, from a Birdcall CSV in it, or from its folders' names.
 
     `group_by` is the CSV's column of groups. `background` is the label of recordings in which nothing is to be found:
-    it is no class, and they get no labels.
+    it is no class, and they get no labels. Recordings without the channel that is to be heard can't be read.
 
     Raise InputError, in one line, for what is missing or contradictory, and where not one recording can be read. Those
     that can't be read are left out, with the reason. `check_classes` and `check_readable` judge what remains.
@@ -113,7 +118,7 @@ def find_corpus(
     found = background if any(background in entry.labels for entry in listed) else None
     if found is not None:
         listed = _without_label(listed, found)
-    recordings, unreadable = _probe_all(listed)
+    recordings, unreadable = _probe_all(listed, channels)
     if not recordings:
         path, reason = (unreadable or left_out)[0]
         raise InputError(
@@ -220,12 +225,13 @@ def _base(root: Path, listing: CsvListing) -> Path:
     return next((root / name for name in folders if (root / name).is_dir()), root)
 
 
-def _probe_all(listed: Sequence[_Listed]) -> tuple[list[Recording], list[tuple[Path, str]]]:
+def _probe_all(listed: Sequence[_Listed], channels: Channels) -> tuple[list[Recording], list[tuple[Path, str]]]:
     """Read all headers, in threads; return the recordings in the same order, and those that can't be read, with why."""
 
     def read(entry: _Listed) -> Recording | tuple[Path, str]:
         try:
             info = probe(entry.path, allow_cut_short=True)
+            check_channel(entry.path, info, channels)
         except AudioError as error:
             return entry.path, error.reason
         return Recording(entry.path, entry.labels, info.duration_s, info.sample_rate, entry.group, info.cut)

@@ -1,11 +1,12 @@
 """Surveys a corpus, without training: folds, duplicates, levels.
 
 A sample is clipped if it is at full scale (|x| >= 32767/32768) and so is one of its neighbours: a single one is what
-normalisation to the peak leaves. A recording clips if it has CLIPPED_FROM such samples. Everything is measured on the
-mean of the channels, at the recording's own rate.
+normalisation to the peak leaves. A recording clips if it has CLIPPED_FROM such samples. Everything is measured on what
+is heard of the channels (their mean, or one of them), at the recording's own rate.
 """
 
 import contextlib
+import functools
 import hashlib
 import math
 import time
@@ -21,6 +22,7 @@ from aer.audio.io import Heard, open_stream
 from aer.corpus.discovery import Corpus, check_classes
 from aer.corpus.folds import assign_folds
 from aer.errors import AudioError, InputError, StoppedError
+from aer.utils.channels import MIX, Channels
 from aer.utils.parallel import map_files
 from aer.utils.progress import ProgressBar
 
@@ -127,7 +129,13 @@ def duplicates(corpus: Corpus, measured: Sequence[Levels | None]) -> tuple[tuple
 
 
 def survey(
-    corpus: Corpus, n_folds: int, fold_seed: int, grouped: bool, workers: int, headers_only: bool = False
+    corpus: Corpus,
+    n_folds: int,
+    fold_seed: int,
+    grouped: bool,
+    workers: int,
+    headers_only: bool = False,
+    channels: Channels = MIX,
 ) -> Survey:
     """Decode every recording (unless `headers_only`) in `workers` processes, and make the folds of a training run.
 
@@ -144,23 +152,25 @@ def survey(
     partial = {index: recording.cut for index, recording in enumerate(corpus.recordings) if recording.cut}
     began = time.monotonic()
     if not headers_only:
-        measured, failed, partial = _measure_all(corpus, workers)
+        measured, failed, partial = _measure_all(corpus, workers, channels)
     decode_s = None if headers_only else time.monotonic() - began
     groups = duplicates(corpus, measured)
     return Survey(corpus, tuple(measured), failed, groups, folds, no_folds, n_folds, decode_s, partial)
 
 
-def _measure(task: tuple[int, Path]) -> tuple[Levels, str]:
+def _measure(channels: Channels, task: tuple[int, Path]) -> tuple[Levels, str]:
     """Return the levels of what can be heard, and what can't, "" for a whole recording."""
     heard = Heard()
-    with open_stream(task[1]) as (_, blocks):
+    with open_stream(task[1], channels=channels) as (_, blocks):
         measured = levels(heard.over(blocks))
     if heard.error and not measured.n_samples:
         raise heard.error
     return measured, heard.error.reason if heard.error else ""
 
 
-def _measure_all(corpus: Corpus, workers: int) -> tuple[list[Levels | None], dict[int, str], dict[int, str]]:
+def _measure_all(
+    corpus: Corpus, workers: int, channels: Channels
+) -> tuple[list[Levels | None], dict[int, str], dict[int, str]]:
     """The levels of every recording; by index, why those without could not be decoded, what is missing of others."""
     measured: list[Levels | None] = [None] * len(corpus.recordings)
     failed: dict[int, str] = {}
@@ -169,7 +179,10 @@ def _measure_all(corpus: Corpus, workers: int) -> tuple[list[Levels | None], dic
     sizes = [_size_bytes(path) for _, path in tasks]
     bar = ProgressBar(sum(sizes), "decoding", "B", scaled=True)
     try:
-        with bar, contextlib.closing(map_files(_measure, tasks, sizes, workers)) as results:
+        with (
+            bar,
+            contextlib.closing(map_files(functools.partial(_measure, channels), tasks, sizes, workers)) as results,
+        ):
             for (index, _), result in results:
                 if isinstance(result, AudioError):
                     failed[index] = result.reason

@@ -17,16 +17,18 @@ from aer.audio.windows import windows
 from aer.errors import AudioError, EmptyAudioError
 from aer.inference.recordings import Recording
 from aer.inference.results import Status
+from aer.utils.channels import MIX, Channels
 
 POLL_S = 0.1  # how often a thread that waits for room looks whether it is still wanted
 
 
 class WindowSizes(NamedTuple):
-    """The windows that a model takes."""
+    """The windows that a model takes, and of which channels."""
 
     sample_rate: int  # Hz
     window_samples: int
     hop_samples: int  # from the start of one window to that of the next
+    channels: Channels = MIX  # what is heard of several
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,11 @@ class _Reader(threading.Thread):
         return item
 
     def _decode(self) -> None:
-        rate, window_samples, hop_samples = self.sizes
+        rate, window_samples, hop_samples, channels = self.sizes
         try:
             if self.recording.trouble:
                 raise AudioError(self.recording.trouble)
-            with open_stream(self.recording.path) as (info, blocks):
+            with open_stream(self.recording.path, channels=channels) as (info, blocks):
                 share = hop_samples / max(info.n_samples * rate / info.sample_rate, hop_samples)
                 stream = self._at_model_rate(info.sample_rate, blocks)
                 for start, waveform in windows(stream, window_samples, hop_samples):

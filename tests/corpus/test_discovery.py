@@ -220,3 +220,12 @@ def test_the_digits() -> None:
     parts = split(corpus, sample_settings(group_by="author", validation_groups=("theo",)))
     assert (len(corpus.recordings), len(corpus.classes), corpus.left_out) == (2500, 10, ())
     assert (len(parts.train), len(parts.valid), parts.notes) == (2000, 500, ())
+
+
+def test_a_recording_without_the_channel_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "wren/mono.wav")
+    soundfile.write(tmp_path / "wren/stereo.wav", np.full((800, 2), 0.1), 8000)
+    for channels, left_out in (("mix", []), ("first", []), ("loudest", []), (1, []), (2, ["mono.wav"])):
+        corpus = find_corpus(tmp_path, channels=channels)
+        assert [path.name for path, _ in corpus.unreadable] == left_out
+    assert corpus.unreadable[0][1] == "has no channel 2: there is 1"

@@ -123,6 +123,18 @@ def test_a_recording_that_is_cut_short_is_used_as_far_as_it_is_there(
         assert clips[0]["unreadable"] == -1
 
 
+@pytest.mark.parametrize(("channels", "level"), [("mix", 0.25), ("first", 0.125), (2, 0.375), ("loudest", 0.375)])
+def test_the_channels_of_the_settings_are_heard(tmp_path: Path, channels: str | int, level: float) -> None:
+    path, alternating = tmp_path / "stereo.wav", np.tile([1.0, -1.0], RATE)
+    samples = alternating[:, None] * [0.125, 0.375]
+    soundfile.write(path, samples, RATE, subtype="FLOAT")
+    settings = SETTINGS.model_copy(update={"channels": channels})
+    recording = Recording(path, CLASSES[:1], 2.0, RATE)
+    for dataset in (TrainClips([recording], CLASSES, settings), ValidationWindows([recording], CLASSES, settings)):
+        assert float(dataset[0]["waveform"].abs().min()) == float(dataset[0]["waveform"].abs().max()) == level
+    assert TrainClips([recording], CLASSES, SETTINGS)[0]["waveform"].abs().max() == 0.25
+
+
 def test_a_crop_that_reaches_into_damage_is_marked_and_others_are_not(tmp_path: Path) -> None:
     path = tmp_path / "corpus/wren/hole.flac"
     path.parent.mkdir(parents=True)

@@ -18,6 +18,7 @@ from aer.audio.info import Waveform, audio_error
 from aer.audio.io import Heard, open_stream, resampled
 from aer.audio.pcm import quantise
 from aer.errors import AerError
+from aer.utils.channels import MIX, Channels
 from aer.utils.systems import path_for_c
 from aer.utils.text import printable
 
@@ -34,13 +35,14 @@ class Target:
     """What clips are to be like.
 
     `trim_silence_db`: cut off at both ends what is this far below the loudest frame. `segment_s`: cut longer recordings
-    into clips of this length around their energetic parts.
+    into clips of this length around their energetic parts. `channels`: what is heard of several.
     """
 
     sample_rate: int
     format: Format
     trim_silence_db: float | None = None
     segment_s: float | None = None
+    channels: Channels = MIX
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def convert(target: Target, job: Job) -> Converted:
     parts: list[_Part] = []
     heard = Heard()
     try:
-        with open_stream(job.source) as (info, blocks):
+        with open_stream(job.source, channels=target.channels) as (info, blocks):
             stream = resampled(heard.over(blocks), info.sample_rate, target.sample_rate)
             _write_parts(job, target, spans, stream, parts)
         _check_sound(job, target, parts, heard)
@@ -135,7 +137,8 @@ def convert(target: Target, job: Job) -> Converted:
 def _check_sound(job: Job, target: Target, parts: list[_Part], heard: Heard) -> None:
     """Raise AudioError where there is no clip, or nothing but silence in all of them."""
     if all(part.silent for part in parts):
-        silent = "is silent: the mean of its channels is zero, at 16 bits, in all samples"
+        what = "the mean of its channels" if target.channels == MIX else "what is heard of its channels"
+        silent = f"is silent: {what} is zero, at 16 bits, in all samples"
         nothing = f"too short: nothing is left of it at {target.sample_rate} Hz"
         raise heard.error or audio_error(job.source, silent if parts else nothing)
 
@@ -145,7 +148,7 @@ def _spans(path: Path, target: Target) -> list[tuple[int, int | None]]:
     if target.trim_silence_db is None and target.segment_s is None:
         return [(0, None)]
     heard = Heard()
-    with open_stream(path) as (info, blocks):
+    with open_stream(path, channels=target.channels) as (info, blocks):
         energies = frame_energies(heard.over(blocks), info.sample_rate)
     if heard.error and not heard.n_samples:
         raise heard.error
