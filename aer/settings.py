@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tyro
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from aer.errors import InputError
+from aer.utils.channels import MIX, NAMES, Channels
 from aer.utils.text import near_matches
 
 # NumPy and scikit-learn take no larger one
 MAX_SEED = 2**32 - 1
+
+# settings that earlier versions did not have, with what they did
+ADDED = {"channels": MIX}
 
 LossName = Literal["BCEWithLogits", "BCEWithLogitsSmooth", "Focal", "PANNsLoss", "CrossEntropy"]
 MetricName = Literal["f1", "map", "loss"]
@@ -41,6 +45,13 @@ class _Strict(BaseModel):
     """Base of all settings: frozen, no unknown names, no NaN or infinity, defaults checked too."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+
+def _check_channels(value: object) -> object:
+    # here and not by the types, whose messages are of each that a value may have
+    if value not in NAMES and (type(value) is not int or value < 1):
+        raise ValueError(f"must be {', '.join(NAMES)} or a number from 1 on, it is {value}")
+    return value
 
 
 class MelSettings(_Strict):
@@ -117,6 +128,9 @@ class Settings(_Strict):
     sample_rate: int = Field(gt=0, description="samples per second that the model hears; other rates are resampled")
     clip_duration_s: float = Field(gt=0, description="length of a training clip and of a validation window")
     mel: MelSettings = Field(description="short-time Fourier transform and mel filter bank")
+    channels: Annotated[Channels, BeforeValidator(_check_channels)] = Field(
+        MIX, description="what is heard of recordings with several: their mean, the first, a number, or the loudest"
+    )
 
     # Validation
     n_folds: int = Field(ge=2, description="number of folds")

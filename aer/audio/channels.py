@@ -1,16 +1,13 @@
 """Channels to one: their mean, or one of them; and what is odd about them (opposite phase, a dead channel)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from aer.audio.info import Samples, Waveform
-
-Channels = Literal["mix", "first", "loudest"] | int
-"""The mean of all, the first, the one with the most energy in the whole recording, or a number from 1 on."""
+from aer.utils.channels import Channels
 
 # a channel is dead that is so much weaker than the loudest (60 dB)
 DEAD = 1e-6
@@ -43,23 +40,17 @@ def pick_channel(samples: Samples, channel: int | None) -> Waveform:
     return mean
 
 
-def resolve(channels: Channels, n_channels: int, blocks: Callable[[], Iterable[Samples]]) -> int | None:
-    """Return the index of the channel that is meant, None for the mean. `blocks`: the recording, for "loudest".
+def resolve(channels: Channels, n_channels: int) -> int | None:
+    """Return the index of the channel that is meant; None for the mean, and for the loudest, which samples decide.
 
     Raise IndexError for a number that the recording has no channel for.
     """
-    if channels == "mix" or n_channels == 1:
-        return None if channels in ("mix", "first", "loudest", 1) else _index(channels, n_channels)
+    if channels in ("mix", "loudest"):
+        return None
     if channels == "first":
         return 0
-    if channels == "loudest":
-        return channel_levels(blocks()).loudest
-    return _index(channels, n_channels)
-
-
-def _index(channels: Channels, n_channels: int) -> int:
     if not isinstance(channels, int) or not 1 <= channels <= n_channels:
-        raise IndexError(f"has no channel {channels}: there are {n_channels}")
+        raise IndexError(f"has no channel {channels}: there {'is' if n_channels == 1 else 'are'} {n_channels}")
     return channels - 1
 
 

@@ -53,6 +53,12 @@ class AudioInfo:
         """Return the length in seconds."""
         return self.n_samples / self.sample_rate
 
+    @property
+    def cut(self) -> str:
+        """Return in words what is missing behind the last sample, "" where nothing is."""
+        at_end = [damage for damage in self.damages if damage.stop is None or damage.stop > self.n_samples]
+        return describe(at_end, self.sample_rate) if at_end else ""
+
 
 def audio_error(path: Path, reason: str, kind: type[AudioError] = AudioError) -> AudioError:
     """Return the error of a recording, in one line."""

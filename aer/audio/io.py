@@ -7,6 +7,7 @@ the same slice of the whole recording resampled (HQ: up to 1e-6 apart).
 """
 
 import contextlib
+import functools
 import math
 import os
 from collections.abc import Generator, Iterable, Iterator
@@ -16,13 +17,16 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from aer.audio.channels import Channels, pick_channel, resolve
+from aer.audio.channels import channel_levels, pick_channel, resolve
 from aer.audio.info import AudioInfo, Waveform, audio_error, describe
 from aer.audio.readers import Reader, open_reader
-from aer.errors import EmptyAudioError
+from aer.errors import AudioError, EmptyAudioError
+from aer.utils.channels import Channels
 
 # on both sides of a crop, at the slower of the two rates; VHQ's filter reaches 160 to 220
 MARGIN_SAMPLES = 256
+# recordings whose loudest channel is remembered: every crop needs it
+LOUDEST_KEPT = 1 << 17
 # full scale is 1; 32-bit integers that were stored as floats reach this
 LOUDEST = 2.0**31
 
@@ -111,6 +115,26 @@ def open_stream(path: Path, *, channels: Channels = "mix") -> Iterator[tuple[Aud
         blocks.close()
 
 
+class Heard:
+    """Lets blocks (samples,) pass up to where they can't be read any further: what came before is heard.
+
+    `error` is the AudioError that says what is missing, None where nothing is; `n_samples` passed.
+    """
+
+    def __init__(self) -> None:
+        self.error: AudioError | None = None
+        self.n_samples = 0
+
+    def over(self, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
+        """Yield the blocks up to an AudioError, which is kept."""
+        try:
+            for block in blocks:
+                self.n_samples += len(block)
+                yield block
+        except AudioError as error:
+            self.error = error
+
+
 def _all_blocks(path: Path, reader: Reader, channel: int | None) -> Generator[Waveform, None, None]:
     info, damages = reader.info, list(reader.info.damages)
     for block in reader.blocks(0, info.n_samples, damages):
@@ -131,11 +155,25 @@ def _open(path: Path) -> Reader:
 
 def _channel(path: Path, reader: Reader, channels: Channels) -> int | None:
     """Return the index of the channel that is meant, None for the mean of all."""
-    info = reader.info
+    if channels == "loudest" and reader.info.channels > 1:
+        status = path.stat()
+        return _loudest(path, status.st_size, status.st_mtime_ns)
+    return check_channel(path, reader.info, channels)
+
+
+def check_channel(path: Path, info: AudioInfo, channels: Channels) -> int | None:
+    """Return the index of the channel that is meant, None for mean and loudest. Raise AudioError if it is not there."""
     try:
-        return resolve(channels, info.channels, lambda: reader.blocks(0, info.n_samples, []))
+        return resolve(channels, info.channels)
     except IndexError as error:
         raise audio_error(path, str(error)) from error
+
+
+@functools.lru_cache(maxsize=LOUDEST_KEPT)
+def _loudest(path: Path, size_bytes: int, mtime_ns: int) -> int:
+    """Return the index of the channel with the most energy in a recording, as it is now: all of it is read for that."""
+    reader = _open(path)
+    return channel_levels(reader.blocks(0, reader.info.n_samples, [])).loudest
 
 
 def _checked(path: Path, block: Waveform) -> Iterator[Waveform]:

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import tyro
 
 from aer.cli.errors import check_above_zero, check_outputs, check_range, check_workers
-from aer.cli.options import Processes
+from aer.cli.options import OneChannels, Processes, check_channels
 from aer.corpus.sample import SAMPLE_CORPUS, SAMPLE_SEED
+from aer.utils.channels import MIX
 
 
 def sample(root: Annotated[Path, tyro.conf.Positional] = SAMPLE_CORPUS, seed: int = SAMPLE_SEED) -> None:
@@ -30,6 +31,7 @@ def prepare(
     format: Literal["wav", "flac"] = "wav",
     trim_silence: Annotated[float | None, tyro.conf.arg(metavar="DB")] = None,
     segment: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None,
+    channels: OneChannels = MIX,
     workers: Processes = None,
 ) -> None:
     """Turns raw recordings of any format into the corpus that training reads; can be stopped and run again.
@@ -51,10 +53,11 @@ def prepare(
 
     check_range({"--sample-rate": sample_rate}, 1000, 768_000)
     check_above_zero({"--trim-silence": trim_silence})
+    check_channels(channels)
     check_workers(workers)
     # clips are named by their milliseconds
     check_range({"--segment": segment}, 0.01)
-    target = Target(sample_rate, format, trim_silence, segment)
+    target = Target(sample_rate, format, trim_silence, segment, channels)
     places = find_places(source, out, csv)
     print(summary(places, prepare_corpus(places, target, workers or cores()), target))
 
@@ -68,6 +71,7 @@ def corpus(
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None,
     details: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None,
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    channels: OneChannels = MIX,
     workers: Processes = None,
 ) -> None:
     """Shows what is in a corpus: sizes, lengths, folds, duplicates, clipping and silence. Trains nothing.
@@ -91,12 +95,12 @@ def corpus(
 
     check_range({"--n-folds": n_folds}, 2, MAX_SEED)
     check_range({"--fold-seed": fold_seed}, 0, MAX_SEED)
+    check_channels(channels)
     check_workers(workers)
     outputs = {"--plot": (plot, ".png"), "--details": (details, ".csv")}
     check_outputs(outputs, [csv, *(path / name for name in CORPUS_CSVS)])
-    found = survey(
-        find_corpus(path, csv, group_by), n_folds, fold_seed, group_by is not None, workers or cores(), quick
-    )
+    listed = find_corpus(path, csv, group_by, channels=channels)
+    found = survey(listed, n_folds, fold_seed, group_by is not None, workers or cores(), quick, channels)
     print(describe(found, path))
     if plot is not None:
         write_plot(found, plot)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from aer.cli.errors import check_range, check_workers
+from aer.utils.channels import Channels
 
 LARGEST_BATCH = 65_536
 
@@ -13,9 +14,22 @@ Processes = Annotated[int | None, tyro.conf.arg(help="processes; default: one pe
 Threads = Annotated[int | None, tyro.conf.arg(help="threads that decode; default: one per core")]
 Overlap = Annotated[float | None, tyro.conf.arg(metavar="SECONDS")]
 Events = Literal["auto", "frames", "windows"]
+OneChannels = Annotated[
+    Channels,
+    tyro.conf.arg(help="what is heard of recordings with several: their mean, the first, a number, the loudest"),
+]
+BundlesChannels = Annotated[
+    Channels | None, tyro.conf.arg(help="what is heard of recordings with several; default: as in training")
+]
 Hysteresis = Annotated[
     float, tyro.conf.arg(help="share of the threshold down to which an event that has begun goes on (frames)")
 ]
+
+
+def check_channels(channels: Channels | None) -> None:
+    """Raise InputError for a channel's number below 1."""
+    if isinstance(channels, int):
+        check_range({"--channels": channels}, 1)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from aer.cli.errors import check_range
-from aer.cli.options import Events, Hysteresis, Machine, MachineOptions, Overlap
+from aer.cli.options import BundlesChannels, Events, Hysteresis, Machine, MachineOptions, Overlap, check_channels
 from aer.errors import InputError
 from aer.outputs.formats import Format
 from aer.utils.text import counted, printable
@@ -58,6 +58,7 @@ class PredictOptions:
     embeddings: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     segments: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     top_n: int = 20
+    channels: BundlesChannels = None
     machine: MachineOptions = field(default_factory=Machine)
 
     @property
@@ -83,6 +84,7 @@ class PredictOptions:
         times_s = {"--overlap": self.overlap, "--min-duration": self.min_duration, "--merge-gap": self.merge_gap}
         check_range(times_s, 0)
         check_range({"--top-n": self.top_n}, 1)
+        check_channels(self.channels)
         self.machine.check()
 
     def for_inference(self) -> "Options":
@@ -91,7 +93,16 @@ class PredictOptions:
         from aer.inference.plan import Options
 
         rules = EventRules(self.hysteresis, self.merge_gap, self.min_duration)
-        return Options(self.window, self.overlap, self.events, self.threshold, self.precision, rules, self.embeddings)
+        return Options(
+            self.window,
+            self.overlap,
+            self.events,
+            self.threshold,
+            self.precision,
+            rules,
+            self.embeddings,
+            self.channels,
+        )
 
 
 # without a name, a group's options are the command's own
@@ -136,7 +147,7 @@ def _write_outputs(
         written.append(write.write_embeddings(results, options.out))
     changed = stale.remove(options.out, written, plan.recipe, recordings)
     if options.segments is not None:
-        segments.cut_segments(results, options.segments, options.top_n)
+        segments.cut_segments(results, options.segments, options.top_n, channels=plan.channels)
         written.append(options.segments)
     return written, changed
 
@@ -172,6 +183,7 @@ class EvaluateOptions:
     iou: float | None = None
     collar: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
     draws: int = 1000
+    channels: BundlesChannels = None
     machine: MachineOptions = field(default_factory=Machine)
 
     @property
@@ -186,6 +198,7 @@ class EvaluateOptions:
             raise InputError(f"aer evaluate needs a bundle and a corpus: {example}")
         check_range({"--threshold": self.threshold, "--hysteresis": self.hysteresis, "--iou": self.iou}, 0, 1)
         check_range({"--overlap": self.overlap, "--collar": self.collar, "--draws": self.draws}, 0)
+        check_channels(self.channels)
         self.machine.check()
         if self.csv is not None and not self.csv.is_file():
             raise InputError(f"csv {self.csv} is not there")
@@ -214,7 +227,9 @@ class EvaluateOptions:
             # as in validation
             events = "windows" if events == "auto" else events
         rules = EventRules(self.hysteresis)
-        return Options(overlap_s=self.overlap, events=events, threshold=self.threshold, rules=rules)
+        return Options(
+            overlap_s=self.overlap, events=events, threshold=self.threshold, rules=rules, channels=self.channels
+        )
 
     def for_evaluation(self) -> "Evaluation":
         """Return what of these options figures depend on."""

@@ -1,7 +1,7 @@
 """Finds the recordings of a corpus to train on, their labels and their lengths; `layouts` says how they may lie.
 
 Training must not begin on less than its user has listed: what is missing or contradictory is refused. Only recordings
-that can't be read are left out.
+that can't be read are left out; those that are cut short are used as far as they are there.
 """
 
 import os
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aer.audio.io import probe
+from aer.audio.io import check_channel, probe
 from aer.corpus.layouts import (
     AUDIO_FOLDERS,
     CORPUS_CSVS,
@@ -25,6 +25,7 @@ from aer.corpus.layouts import (
     parse_csv,
 )
 from aer.errors import AudioError, InputError
+from aer.utils.channels import MIX, Channels
 from aer.utils.csv_files import read_table
 from aer.utils.progress import track
 from aer.utils.text import printable, some
@@ -38,13 +39,17 @@ PROGRESS_FROM = 2000
 
 @dataclass(frozen=True)
 class Recording:
-    """One labelled recording; without labels, one in which nothing is to be found. `group`: its cell of `group_by`."""
+    """One labelled recording; without labels, one in which nothing is to be found. `group`: its cell of `group_by`.
+
+    `duration_s` is that of what is there; `cut` says what is missing behind it, "" where nothing is.
+    """
 
     path: Path
     labels: tuple[str, ...]
     duration_s: float
     sample_rate: int
     group: str | None = None
+    cut: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,11 @@ class Corpus:
         return sum(not recording.labels for recording in self.recordings)
 
     @property
+    def cut_short(self) -> list[tuple[Path, str]]:
+        """Those recordings that are used as far as they are there, with what is missing."""
+        return [(recording.path, recording.cut) for recording in self.recordings if recording.cut]
+
+    @property
     def unreadable(self) -> list[tuple[Path, str]]:
         """Those files left out that are recordings, with the reason."""
         return [(path, reason) for path, reason in self.left_out if reason not in (NO_AUDIO, FOLDER)]
@@ -80,12 +90,16 @@ class _Listed:
 
 
 def find_corpus(
-    root: Path, csv: Path | None = None, group_by: str | None = None, background: str | None = None
+    root: Path,
+    csv: Path | None = None,
+    group_by: str | None = None,
+    background: str | None = None,
+    channels: Channels = MIX,
 ) -> Corpus:
     """Return the corpus below `root`; labels come from `csv`, from a Birdcall CSV in it, or from its folders' names.
 
     `group_by` is the CSV's column of groups. `background` is the label of recordings in which nothing is to be found:
-    it is no class, and they get no labels.
+    it is no class, and they get no labels. Recordings without the channel that is to be heard can't be read.
 
     Raise InputError, in one line, for what is missing or contradictory, and where not one recording can be read. Those
     that can't be read are left out, with the reason. `check_classes` and `check_readable` judge what remains.
@@ -103,7 +117,7 @@ def find_corpus(
     found = background if any(background in entry.labels for entry in listed) else None
     if found is not None:
         listed = _without_label(listed, found)
-    recordings, unreadable = _probe_all(listed)
+    recordings, unreadable = _probe_all(listed, channels)
     if not recordings:
         path, reason = (unreadable or left_out)[0]
         raise InputError(
@@ -210,15 +224,16 @@ def _base(root: Path, listing: CsvListing) -> Path:
     return next((root / name for name in folders if (root / name).is_dir()), root)
 
 
-def _probe_all(listed: Sequence[_Listed]) -> tuple[list[Recording], list[tuple[Path, str]]]:
+def _probe_all(listed: Sequence[_Listed], channels: Channels) -> tuple[list[Recording], list[tuple[Path, str]]]:
     """Read all headers, in threads; return the recordings in the same order, and those that can't be read, with why."""
 
     def read(entry: _Listed) -> Recording | tuple[Path, str]:
         try:
-            info = probe(entry.path)
+            info = probe(entry.path, allow_cut_short=True)
+            check_channel(entry.path, info, channels)
         except AudioError as error:
             return entry.path, error.reason
-        return Recording(entry.path, entry.labels, info.duration_s, info.sample_rate, entry.group)
+        return Recording(entry.path, entry.labels, info.duration_s, info.sample_rate, entry.group, info.cut)
 
     with ThreadPoolExecutor(PROBE_THREADS) as threads:
         is_long = len(listed) >= PROGRESS_FROM

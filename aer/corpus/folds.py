@@ -118,7 +118,7 @@ def _names(names: list[str]) -> str:
 
 
 def describe(corpus: Corpus, sides: Split) -> str:
-    """Return the report for the console: size, classes, sample rates, the two sides, what was left out and why."""
+    """Return the report for the console: size, classes, sample rates, the two sides, what is cut short or left out."""
     counts = class_counts(corpus)
     per_class = sorted((counts[name], name) for name in corpus.classes)
     sizes = np.array([count for count, _ in per_class])
@@ -134,6 +134,10 @@ def describe(corpus: Corpus, sides: Split) -> str:
         f"{len(sides.train)} to train on, {len(sides.valid)} held out for validation",
         *sides.notes,
     ]
+    cut = [printable(path) for path, _ in corpus.cut_short]
+    if cut:
+        names = f"{', '.join(cut[:3])}{', ...' if len(cut) > 3 else ''}"
+        lines.append(f"cut short {len(cut)}, used as far as they are there: {names}")
     for reason, count in Counter(reason for _, reason in corpus.left_out).most_common():
         files = [printable(path) for path, why in corpus.left_out if why == reason]
         lines.append(f"left out {count}, {printable(reason)}: {', '.join(files[:3])}{', ...' if count > 3 else ''}")

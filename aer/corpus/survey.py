@@ -1,26 +1,28 @@
 """Surveys a corpus, without training: folds, duplicates, levels.
 
 A sample is clipped if it is at full scale (|x| >= 32767/32768) and so is one of its neighbours: a single one is what
-normalisation to the peak leaves. A recording clips if it has CLIPPED_FROM such samples. Everything is measured on the
-mean of the channels, at the recording's own rate.
+normalisation to the peak leaves. A recording clips if it has CLIPPED_FROM such samples. Everything is measured on what
+is heard of the channels (their mean, or one of them), at the recording's own rate.
 """
 
 import contextlib
+import functools
 import hashlib
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aer.audio.info import Waveform
-from aer.audio.io import open_stream
+from aer.audio.io import Heard, open_stream
 from aer.corpus.discovery import Corpus, check_classes
 from aer.corpus.folds import assign_folds
 from aer.errors import AudioError, InputError, StoppedError
+from aer.utils.channels import MIX, Channels
 from aer.utils.parallel import map_files
 from aer.utils.progress import ProgressBar
 
@@ -60,9 +62,10 @@ class Levels:
 class Survey:
     """A corpus and its measurements. Indices are those of `Corpus.recordings`.
 
-    `levels` has None for a recording that was not decoded or could not be: `failed` says why, by index. `duplicates`
-    are groups of indices of the same audio. `folds` has the fold of every recording, or is None for the reason
-    `no_folds`. Decoding took `decode_s` seconds; None: only headers were read.
+    `levels` has None for a recording that was not decoded or could not be: `failed` says why, by index. `partial` says
+    what is missing of those that can be heard in part (without decoding: that are cut short). `duplicates` are groups
+    of indices of the same audio. `folds` has the fold of every recording, or is None for the reason `no_folds`.
+    Decoding took `decode_s` seconds; None: only headers were read.
     """
 
     corpus: Corpus
@@ -73,6 +76,7 @@ class Survey:
     no_folds: str
     n_folds: int
     decode_s: float | None
+    partial: dict[int, str] = field(default_factory=dict)
 
     def across_classes(self, group: Sequence[int]) -> bool:
         """Tell whether a group of duplicates has different labels."""
@@ -125,7 +129,13 @@ def duplicates(corpus: Corpus, measured: Sequence[Levels | None]) -> tuple[tuple
 
 
 def survey(
-    corpus: Corpus, n_folds: int, fold_seed: int, grouped: bool, workers: int, headers_only: bool = False
+    corpus: Corpus,
+    n_folds: int,
+    fold_seed: int,
+    grouped: bool,
+    workers: int,
+    headers_only: bool = False,
+    channels: Channels = MIX,
 ) -> Survey:
     """Decode every recording (unless `headers_only`) in `workers` processes, and make the folds of a training run.
 
@@ -139,37 +149,49 @@ def survey(
         no_folds = str(error)
     measured: list[Levels | None] = [None] * len(corpus.recordings)
     failed: dict[int, str] = {}
+    partial = {index: recording.cut for index, recording in enumerate(corpus.recordings) if recording.cut}
     began = time.monotonic()
     if not headers_only:
-        measured, failed = _measure_all(corpus, workers)
+        measured, failed, partial = _measure_all(corpus, workers, channels)
     decode_s = None if headers_only else time.monotonic() - began
     groups = duplicates(corpus, measured)
-    return Survey(corpus, tuple(measured), failed, groups, folds, no_folds, n_folds, decode_s)
+    return Survey(corpus, tuple(measured), failed, groups, folds, no_folds, n_folds, decode_s, partial)
 
 
-def _measure(task: tuple[int, Path]) -> Levels:
-    with open_stream(task[1]) as (_, blocks):
-        return levels(blocks)
+def _measure(channels: Channels, task: tuple[int, Path]) -> tuple[Levels, str]:
+    """Return the levels of what can be heard, and what can't, "" for a whole recording."""
+    heard = Heard()
+    with open_stream(task[1], channels=channels) as (_, blocks):
+        measured = levels(heard.over(blocks))
+    if heard.error and not measured.n_samples:
+        raise heard.error
+    return measured, heard.error.reason if heard.error else ""
 
 
-def _measure_all(corpus: Corpus, workers: int) -> tuple[list[Levels | None], dict[int, str]]:
-    """Return the levels of every recording, and why those without could not be decoded, by index."""
+def _measure_all(
+    corpus: Corpus, workers: int, channels: Channels
+) -> tuple[list[Levels | None], dict[int, str], dict[int, str]]:
+    """Return the levels of every recording; by index, why those without failed, and what is missing of others."""
     measured: list[Levels | None] = [None] * len(corpus.recordings)
     failed: dict[int, str] = {}
+    partial: dict[int, str] = {}
     tasks = [(index, recording.path) for index, recording in enumerate(corpus.recordings)]
     sizes = [_size_bytes(path) for _, path in tasks]
     bar = ProgressBar(sum(sizes), "decoding", "B", scaled=True)
     try:
-        with bar, contextlib.closing(map_files(_measure, tasks, sizes, workers)) as results:
+        with (
+            bar,
+            contextlib.closing(map_files(functools.partial(_measure, channels), tasks, sizes, workers)) as results,
+        ):
             for (index, _), result in results:
                 if isinstance(result, AudioError):
                     failed[index] = result.reason
                 else:
-                    measured[index] = result
+                    measured[index], partial[index] = result
                 bar.update(sizes[index])
     except KeyboardInterrupt as cause:
         raise StoppedError("the same command starts again (--quick reads headers only)", cause) from cause
-    return measured, dict(sorted(failed.items()))
+    return measured, dict(sorted(failed.items())), {index: why for index, why in sorted(partial.items()) if why}
 
 
 def _size_bytes(path: Path) -> int:

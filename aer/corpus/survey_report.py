@@ -60,6 +60,8 @@ def describe(found: Survey, root: Path) -> str:
         "",
         *_listed("left out by training", left_out),
     ]
+    partial = [f"{names[index]}: {printable(reason)}" for index, reason in found.partial.items()]
+    lines += _listed("heard only in part", partial) if partial else []
     if found.decode_s is None:
         return "\n".join([*lines, "not decoded (--quick): no word on duplicates, clipping and silence"])
     return "\n".join([*lines, *_decoded_lines(found, names), f"decoded in {found.decode_s:.1f} s"])
@@ -173,7 +175,8 @@ def write_details(found: Survey, csv: Path) -> None:
         header = (csv_path(recording.path), labels, f"{recording.duration_s:.6f}", recording.sample_rate)
         original = csv_path(recordings[first[index]].path) if index in first else ""
         fold = "" if found.folds is None else found.folds[index]
-        rows.append((*header, *measured, original, fold, csv_text(found.failed.get(index, ""))))
+        error = found.failed.get(index) or found.partial.get(index, "")
+        rows.append((*header, *measured, original, fold, csv_text(error)))
     n_empty = len(COLUMNS) - 2
     rows += [(csv_path(path), *[""] * n_empty, csv_text(reason)) for path, reason in found.corpus.left_out]
     write_csv(csv, COLUMNS, rows, ADVICE)

@@ -125,7 +125,7 @@ def _known_events(evaluation: Evaluation, csv: Path | None, folder: Path, classe
 def _on_corpus(plan: Plan, evaluation: Evaluation) -> Figures:
     used, folder = plan.recogniser, evaluation.folder
     thresholds = _window_thresholds(plan, evaluation)
-    corpus = find_corpus(folder, evaluation.csv, None, used.bundles[0].background)
+    corpus = find_corpus(folder, evaluation.csv, None, used.bundles[0].background, plan.channels)
     _check_inside(corpus, evaluation)
     targets, unknown = label_targets([recording.labels for recording in corpus.recordings], used.classes)
     if not targets.any():

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from aer.inference.events import EventRules
 from aer.inference.recogniser import Recogniser
 from aer.inference.window_reader import WindowSizes
 from aer.models.bundle import Bundle, load
+from aer.utils.channels import MIX, Channels
 from aer.utils.text import printable
 
 # to be increased when the same models and options would give other results than before
@@ -37,6 +38,8 @@ class Options:
     precision: float | None = None
     rules: EventRules = field(default_factory=EventRules)
     embeddings: bool = False
+    # enters the digest only where it is not what the bundles say
+    channels: Channels | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Plan:
     embeddings: bool
     # a digest of all that results depend on, beside the recording
     recipe: str
+    # what is heard of recordings with several
+    channels: Channels = MIX
 
     @property
     def kind(self) -> str:
@@ -62,13 +67,13 @@ class Plan:
     @property
     def sizes(self) -> WindowSizes:
         """The windows that the models take."""
-        return WindowSizes(self.recogniser.sample_rate, self.recogniser.window_samples, self.hop_samples)
+        return WindowSizes(self.recogniser.sample_rate, self.recogniser.window_samples, self.hop_samples, self.channels)
 
 
 def load_plan(bundle_paths: Sequence[Path], options: Options, device: str) -> tuple[Plan, list[str]]:
     """Load the models; return the plan and lines that describe it. Raise InputError as `make_plan` does."""
     bundles = [load(path) for path in bundle_paths]
-    return make_plan(Recogniser(bundles, options.window_s, device), options)
+    return make_plan(Recogniser(bundles, options.window_s, device, options.channels), options)
 
 
 def make_plan(recogniser: Recogniser, options: Options) -> tuple[Plan, list[str]]:
@@ -87,21 +92,37 @@ def make_plan(recogniser: Recogniser, options: Options) -> tuple[Plan, list[str]
         raise InputError(f"--overlap {overlap_s:g} must be less than the window of {recogniser.window_s:g} s")
     kind = "frame" if by_frames else "window"
     thresholds, notes = recogniser.thresholds_of(kind, options.threshold, options.precision)
-    recipe = _recipe(recogniser.bundles, options, overlap_s, by_frames)
-    plan = Plan(recogniser, by_frames, hop_samples, thresholds, options.rules, options.embeddings, recipe)
+    recipe = _recipe(recogniser, options, overlap_s, by_frames)
+    plan = Plan(
+        recogniser,
+        by_frames,
+        hop_samples,
+        thresholds,
+        options.rules,
+        options.embeddings,
+        recipe,
+        recogniser.channels if options.channels is None else options.channels,
+    )
     return plan, _describe(recogniser.bundles, plan, overlap_s, notes)
 
 
-def _recipe(bundles: Iterable[Bundle], options: Options, overlap_s: float, by_frames: bool) -> str:
+def _recipe(recogniser: Recogniser, options: Options, overlap_s: float, by_frames: bool) -> str:
     """Return a digest of all that results depend on, beside the recording."""
+    chosen = asdict(options)
+    if options.channels in (None, recogniser.channels):
+        del chosen["channels"]
     made_with = {
         "recipe": RECIPE,
-        "bundles": [bundle.digest for bundle in bundles],
-        **asdict(options),
+        "bundles": [bundle.digest for bundle in recogniser.bundles],
+        **chosen,
         "overlap_s": overlap_s,
         "events": "frames" if by_frames else "windows",
     }
     return hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()
+
+
+def _channel_name(channels: Channels) -> str:
+    return f"number {channels}" if isinstance(channels, int) else f"the {channels}"
 
 
 def _describe(bundles: Sequence[Bundle], plan: Plan, overlap_s: float, notes: dict[str, str]) -> list[str]:
@@ -112,6 +133,8 @@ def _describe(bundles: Sequence[Bundle], plan: Plan, overlap_s: float, notes: di
         f"windows of {used.window_s:g} s with {overlap_s:g} s overlap at {used.sample_rate} Hz, events by "
         f"{plan.kind}s, on {used.device.type}"
     )
+    if plan.channels != MIX:
+        lines.append(f"of several channels: {_channel_name(plan.channels)}")
     trained_s = bundles[0].settings.clip_duration_s
     if used.window_s != trained_s:
         lines.append(f"the thresholds come from windows of {trained_s:g} s")

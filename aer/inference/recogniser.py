@@ -19,6 +19,7 @@ from aer.inference.events import Scores
 from aer.models import thresholds
 from aer.models.bundle import Bundle
 from aer.models.panns import frame_scores
+from aer.utils.channels import Channels
 from aer.utils.devices import pick_device
 from aer.utils.text import printable
 
@@ -41,15 +42,20 @@ class Output:
 class Recogniser:
     """The models of one or more bundles, on a device.
 
-    Raise InputError where they do not fit together: other classes, sample rates or (without `window_s`) windows.
+    Raise InputError where they do not fit together: other classes, sample rates or (without `window_s`) windows, or
+    (without `channels`) other channels.
     """
 
-    def __init__(self, bundles: Sequence[Bundle], window_s: float | None, device: str):
+    def __init__(
+        self, bundles: Sequence[Bundle], window_s: float | None, device: str, channels: Channels | None = None
+    ):
         self.bundles = tuple(bundles)
         first = bundles[0]
         for other in bundles[1:]:
-            _check_fits(first, other, window_s)
+            _check_fits(first, other, window_s, channels)
         self.classes = first.classes
+        # that they were trained on
+        self.channels = first.settings.channels
         self.sample_rate = first.settings.sample_rate
         self.window_s = window_s or first.settings.clip_duration_s
         self.hop_samples = first.settings.mel.hop_samples
@@ -120,7 +126,7 @@ def _mean(outputs: Sequence[torch.Tensor]) -> Scores:
     return mean
 
 
-def _check_fits(first: Bundle, other: Bundle, window_s: float | None) -> None:
+def _check_fits(first: Bundle, other: Bundle, window_s: float | None, channels: Channels | None) -> None:
     """Raise InputError for two bundles whose scores can't be averaged."""
     names = f"{printable(first.path)} and {printable(other.path)}"
     if other.classes != first.classes:
@@ -133,10 +139,13 @@ def _check_fits(first: Bundle, other: Bundle, window_s: float | None) -> None:
     ]
     if window_s is None:
         pairs.append(("windows in s", first.settings.clip_duration_s, other.settings.clip_duration_s))
+    if channels is None:
+        pairs.append(("channels", first.settings.channels, other.settings.channels))
+    hints = {"windows in s": "; --window sets one", "channels": "; --channels sets them"}
     for what, ours, theirs in pairs:
         if ours != theirs:
-            hint = "; --window sets one" if what.startswith("windows") else ""
-            raise InputError(f"{names} have other {what} ({ours:g} and {theirs:g}): they can't be averaged{hint}")
+            shown = " and ".join(value if isinstance(value, str) else f"{value:g}" for value in (ours, theirs))
+            raise InputError(f"{names} have other {what} ({shown}): they can't be averaged{hints.get(what, '')}")
 
 
 def _check_window(bundle: Bundle, window_s: float) -> None:

@@ -17,6 +17,8 @@ from aer.utils.files import write_whole
 
 FOLDER = "parts"
 ADVICE = "make room, and the same command goes on"
+# raised when more can be heard of damaged recordings than before: partial results of earlier readers are made again
+READERS = 1
 
 
 def path_of(out: Path, recording: Recording) -> Path:
@@ -36,6 +38,7 @@ def save(out: Path, recording: Recording, recipe: str, result: FileResult) -> No
         "name": result.name,
         "path": _absolute(recording),
         "status": result.status,
+        **({"readers": READERS} if result.status == "partial" else {}),
         "reason": result.reason,
         "duration_s": result.duration_s,
         "classes": result.classes,
@@ -49,14 +52,18 @@ def save(out: Path, recording: Recording, recipe: str, result: FileResult) -> No
 
 
 def is_done(out: Path, recording: Recording, recipe: str) -> bool:
-    """Return whether the recording, as it is now, has a result of this recipe. One that failed is tried again."""
+    """Return whether the recording, as it is now, has a result of this recipe. One that failed is tried again.
+
+    A part of a recording is all that these readers can hear of it, until the file changes.
+    """
     try:
         with np.load(path_of(out, recording), allow_pickle=False) as file:
             head = _head(file)
         # the path too: recorders on one schedule give files of the same name, size and time at every site
         now = {"recipe": recipe, "size_bytes": recording.size_bytes, "mtime_ns": recording.mtime_ns}
         now["path"] = _absolute(recording)
-        return head["status"] in ("ok", "empty") and now.items() <= head.items()
+        is_final = head["status"] in ("ok", "empty") or (head["status"] == "partial" and head.get("readers") == READERS)
+        return is_final and now.items() <= head.items()
     except (OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, zipfile.BadZipFile):
         # none, or none that can be read: it is made again
         return False

@@ -12,24 +12,27 @@ from typing import NamedTuple
 import numpy as np
 
 from aer.audio.info import Waveform
-from aer.audio.io import open_stream, resampled
+from aer.audio.io import Heard, open_stream, resampled
 from aer.audio.windows import windows
 from aer.errors import AudioError, EmptyAudioError
 from aer.inference.recordings import Recording
 from aer.inference.results import Status
+from aer.utils.channels import MIX, Channels
 
 # how often a thread that waits for room looks whether it is still wanted
 POLL_S = 0.1
 
 
 class WindowSizes(NamedTuple):
-    """The windows that a model takes."""
+    """The windows that a model takes, and of which channels."""
 
     # Hz
     sample_rate: int
     window_samples: int
     # from the start of one window to that of the next
     hop_samples: int
+    # what is heard of several
+    channels: Channels = MIX
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,9 @@ class _Reader(threading.Thread):
         # released by whoever takes a window
         self.room = threading.Semaphore(n_held)
         self.unwanted = threading.Event()
-        # samples at the recording's own rate
-        self.n_decoded = 0
+        self.heard = Heard()
         # samples at the model's rate
         self.n_samples = 0
-        self.error: AudioError | None = None
         self.silent = True
 
     def run(self) -> None:
@@ -92,25 +93,26 @@ class _Reader(threading.Thread):
         return item
 
     def _decode(self) -> None:
-        rate, window_samples, hop_samples = self.sizes
+        rate, window_samples, hop_samples, channels = self.sizes
         try:
             if self.recording.trouble:
                 raise AudioError(self.recording.trouble)
-            with open_stream(self.recording.path) as (info, blocks):
+            with open_stream(self.recording.path, channels=channels) as (info, blocks):
                 share = hop_samples / max(info.n_samples * rate / info.sample_rate, hop_samples)
                 stream = self._at_model_rate(info.sample_rate, blocks)
                 for start, waveform in windows(stream, window_samples, hop_samples):
                     if not self._put(Window(self.index, start, waveform, share)):
                         return
         except AudioError as error:
-            self.error = error
+            self.heard.error = error
         self._put(Window(self.index, 0, None, 0.0, self._end()))
 
     def _end(self) -> End:
-        if self.error is not None:
-            if isinstance(self.error, EmptyAudioError):
-                return End("empty", self.error.reason, 0)
-            return End("partial" if self.n_samples else "failed", self.error.reason, self.n_samples)
+        error = self.heard.error
+        if error is not None:
+            if isinstance(error, EmptyAudioError):
+                return End("empty", error.reason, 0)
+            return End("partial" if self.n_samples else "failed", error.reason, self.n_samples)
         if not self.n_samples:
             return End("empty", f"too short: nothing is left of it at {self.sizes.sample_rate} Hz", 0)
         return End("ok", "silent: all its samples are zero" if self.silent else "", self.n_samples)
@@ -126,19 +128,15 @@ class _Reader(threading.Thread):
             self.n_samples += len(held)
             yield held
             held = block
-        held = held[: max(self.n_decoded * self.sizes.sample_rate // own_rate - self.n_samples, 0)]
+        held = held[: max(self.heard.n_samples * self.sizes.sample_rate // own_rate - self.n_samples, 0)]
         self.n_samples += len(held)
         yield held
 
     def _readable(self, blocks: Iterator[Waveform]) -> Iterator[Waveform]:
         """Yield blocks up to an AudioError, which is kept: what came before it is scored."""
-        try:
-            for block in blocks:
-                self.n_decoded += len(block)
-                self.silent = self.silent and not block.any()
-                yield block
-        except AudioError as error:
-            self.error = error
+        for block in self.heard.over(blocks):
+            self.silent = self.silent and not block.any()
+            yield block
 
     def _put(self, item: Window) -> bool:
         """Put a window into the queue once there is room; return False where it is not wanted any more."""

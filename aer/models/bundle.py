@@ -27,7 +27,7 @@ from aer.models import thresholds
 from aer.models.kinds import Kind
 from aer.models.registry import MODELS, build_untrained
 from aer.models.weights import check_entries
-from aer.settings import AnySettings
+from aer.settings import ADDED, AnySettings
 from aer.utils.files import write_whole
 from aer.utils.versions import versions
 
@@ -111,10 +111,12 @@ def build_metadata(
 ) -> dict[str, Any]:
     """Return what a bundle says of these weights, all but thresholds. `metrics`: of the epoch that they are from."""
     dumped = settings.model_dump(mode="json")
+    # what earlier versions did, they read, and a resumed run of theirs has the same bundle
+    left_out = {*_LOCAL, *(name for name, value in ADDED.items() if dumped[name] == value)}
     return {
         "format": FORMAT,
         "kind": settings.model,
-        "settings": {name: value for name, value in dumped.items() if name not in _LOCAL},
+        "settings": {name: value for name, value in dumped.items() if name not in left_out},
         "classes": list(classes),
         "metrics": {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()},
         "background": settings.background_class,

@@ -20,6 +20,7 @@ from aer.errors import AerError, AudioError, InputError
 from aer.inference.recordings import SEGMENTS_COLUMNS, SEGMENTS_CSV
 from aer.inference.results import FileResult, span
 from aer.outputs.tables import ADVICE, DECIMALS, make_folder, write_rows
+from aer.utils.channels import MIX, Channels
 from aer.utils.csv_files import csv_path, csv_text
 from aer.utils.file_names import free_name, safe_name
 from aer.utils.files import write_whole
@@ -66,13 +67,17 @@ def check(folder: Path, recordings: Sequence[Path]) -> None:
 
 
 def cut_segments(
-    results: Iterable[FileResult], folder: Path, top_n: int, say: Callable[[str], object] = print
+    results: Iterable[FileResult],
+    folder: Path,
+    top_n: int,
+    say: Callable[[str], object] = print,
+    channels: Channels = MIX,
 ) -> list[Path]:
     """Cut the `top_n` events with the highest scores of each class to WAV files below `folder`; return list and files.
 
     What an earlier call has left there and this one would not is removed, by the list that it kept. A recording that
     can't be read any more is named through `say`. Raise AerError if that is all of them. Memory holds `top_n` events
-    per class and one segment.
+    per class and one segment. `channels`: as they were heard.
     """
     if top_n < 1:
         raise InputError(f"--top-n must be at least 1, it is {top_n}")
@@ -87,7 +92,7 @@ def cut_segments(
     for name, segment in planned:
         make_folder((folder / name).parent)
         try:
-            _write(folder / name, segment)
+            _write(folder / name, segment, channels)
         except AudioError as error:
             failed.append(str(error))
         else:
@@ -137,13 +142,14 @@ def _with_files(segments: Sequence[Segment]) -> list[tuple[str, Segment]]:
     return named
 
 
-def _write(path: Path, segment: Segment) -> None:
+def _write(path: Path, segment: Segment, channels: Channels) -> None:
     source = Path(segment.path)
     # of a file that was cut short, events before its end can be listened to
     rate = probe(source, allow_cut_short=True).sample_rate
     end_s = min(segment.end_s, segment.start_s + LONGEST_S) + PAD_S
     duration_s = end_s - segment.clip_start_s
-    samples, _ = quantise(read_crop(source, segment.clip_start_s, duration_s, rate, allow_cut_short=True))
+    start_s = segment.clip_start_s
+    samples, _ = quantise(read_crop(source, start_s, duration_s, rate, allow_cut_short=True, channels=channels))
     # written by Python, so that a full disk is an OSError with its reason
     encoded = io.BytesIO()
     soundfile.write(encoded, samples, rate, subtype="PCM_16", format="WAV")

@@ -44,11 +44,16 @@ class _Recordings(Dataset[dict[str, Any]]):
         self.targets = multi_hot(recordings, classes)
         self.sample_rate = settings.sample_rate
         self.clip_samples = settings.clip_samples
+        self.channels = settings.channels
 
     def _read(self, index: int, start: int) -> Waveform:
         """Return at most a clip's samples of a recording, from `start` (in samples) on; raise AudioError."""
-        path = self.recordings[index].path
-        return read_crop(path, start / self.sample_rate, self.clip_samples / self.sample_rate, self.sample_rate)
+        recording, n_samples = self.recordings[index], self.clip_samples
+        if recording.cut:
+            # not beyond its end, where the rest is missing
+            n_samples = max(min(n_samples, self._n_samples(index) - start), 1)
+        start_s, duration_s = start / self.sample_rate, n_samples / self.sample_rate
+        return read_crop(recording.path, start_s, duration_s, self.sample_rate, channels=self.channels)
 
     def _n_samples(self, index: int) -> int:
         """Return a recording's length, from its header, in samples at the sample rate of the model."""

@@ -9,7 +9,7 @@ from typing import IO, Any
 import pandas as pd
 
 from aer.errors import AerError, InputError
-from aer.settings import Settings
+from aer.settings import ADDED, Settings
 from aer.training import checkpoint_file
 from aer.training.folds_table import compare_folds
 from aer.utils import lock
@@ -149,7 +149,7 @@ def _check_known(folder: Path, unknown: Iterable[str]) -> None:
 
 def _differences(before: Mapping[str, Any], settings: Settings) -> list[str]:
     """Return what of a run's settings may not change, and has: "batch_size 8 -> 4"."""
-    was, now = _flat(before), _flat(settings.model_dump(mode="json"))
+    was, now = _flat({**ADDED, **before}), _flat(settings.model_dump(mode="json"))
     # OneCycleLR plans its whole course: another number of epochs is another course
     fixed = ("epochs",) if settings.scheduler == "OneCycleLR" else ()
     harmless = set(HARMLESS) - set(fixed)

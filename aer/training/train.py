@@ -63,7 +63,7 @@ def _find_recordings(settings: AnySettings, engine: Engine) -> tuple[Corpus, Spl
     if wants_sample and engine.is_local_main_process and not SAMPLE_CORPUS.exists():
         engine.print(make_sample_corpus(SAMPLE_CORPUS))
     engine.wait_for_everyone()
-    corpus = find_corpus(settings.corpus, settings.csv, settings.group_by, settings.background_class)
+    corpus = find_corpus(settings.corpus, settings.csv, settings.group_by, settings.background_class, settings.channels)
     if corpus.background != settings.background_class:
         name = settings.background_class or ""
         raise InputError(

@@ -42,6 +42,25 @@ def test_class_folders(tmp_path: Path) -> None:
     assert corpus.recordings[0].duration_s == 0.5
 
 
+def test_what_is_cut_short_is_named_and_what_holds_nothing_is_left_out(tmp_path: Path) -> None:
+    for name in ("wren/a.wav", "wren/b.wav", "robin/c.wav", "robin/d.wav", "robin/e.wav"):
+        write(tmp_path / name, 1)
+    whole = (tmp_path / "wren/a.wav").read_bytes()
+    (tmp_path / "wren/a.wav").write_bytes(whole[:9044])
+    (tmp_path / "robin/e.wav").write_bytes(whole[:44])
+    corpus = find_corpus(tmp_path)
+    ((path, reason),) = corpus.cut_short
+    assert path.name == "a.wav" and "promises 16000 bytes of audio, 9000 are there" in reason
+    (cut,) = [recording for recording in corpus.recordings if recording.path == path]
+    assert cut.duration_s == 4500 / 8000
+    ((path, reason),) = corpus.left_out
+    assert path.name == "e.wav"
+    # only what can't be read at all counts
+    assert [path.name for path, _ in corpus.unreadable] == ["e.wav"]
+    text = describe(corpus, split(corpus, sample_settings(n_folds=2, fold=0)))
+    assert f"cut short 1, used as far as they are there: {tmp_path / 'wren/a.wav'}" in text
+
+
 @pytest.mark.parametrize(
     ("n_bad", "share", "ends"), [(1, 0.05, False), (1, 0, True), (2, 0.05, True), (2, 0.2, False), (3, 0.2, True)]
 )
@@ -201,3 +220,12 @@ def test_the_digits() -> None:
     parts = split(corpus, sample_settings(group_by="author", validation_groups=("theo",)))
     assert (len(corpus.recordings), len(corpus.classes), corpus.left_out) == (2500, 10, ())
     assert (len(parts.train), len(parts.valid), parts.notes) == (2000, 500, ())
+
+
+def test_a_recording_without_the_channel_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "wren/mono.wav")
+    soundfile.write(tmp_path / "wren/stereo.wav", np.full((800, 2), 0.1), 8000)
+    for channels, left_out in (("mix", []), ("first", []), ("loudest", []), (1, []), (2, ["mono.wav"])):
+        corpus = find_corpus(tmp_path, channels=channels)
+        assert [path.name for path, _ in corpus.unreadable] == left_out
+    assert corpus.unreadable[0][1] == "has no channel 2: there is 1"

@@ -333,3 +333,16 @@ def test_the_summary_of_no_bundle_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "aer", "summary", "nothing.aer"]
     done = launcher.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""}, forked=False)
     assert (done.returncode, done.stderr) == (2, "error: nothing.aer: no such file\n")
+
+
+def test_channels_are_carried_and_their_mean_is_what_earlier_versions_wrote(
+    tmp_path: Path, models: dict[str, torch.nn.Module]
+) -> None:
+    for channels in ("mix", "first", 2, "loudest"):
+        settings = type(small("panns")).model_validate(small("panns").model_dump() | {"channels": channels})
+        metadata = about(settings, models["panns"])
+        # bundles of runs from before there were channels are the same, and earlier versions read these
+        assert ("channels" in metadata["settings"]) == (channels != "mix")
+        path = write(tmp_path / f"{channels}.aer", settings, models["panns"])
+        assert bundle.load(path).settings.channels == channels
+        assert bundle.has_metadata(path, metadata)

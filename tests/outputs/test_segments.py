@@ -126,3 +126,14 @@ def test_a_folder_that_segments_should_not_go_to_is_refused_before_the_work(tmp_
         check(tmp_path / "file", [])
     check(tmp_path / "new", [tmp_path])
     check(tmp_path / "new", [tmp_path])
+
+
+def test_a_segment_is_of_the_channel_that_was_heard(tmp_path: Path) -> None:
+    samples = np.arange(4 * RATE)[:, None] / (8 * RATE) * [1, -1]
+    soundfile.write(tmp_path / "stereo.wav", samples, RATE)
+    heard = result(tmp_path / "stereo.wav", "s.wav", [Event(1, 2, "a", 0.9)])
+    _, clip = cut_segments([heard], tmp_path / "out", 1, channels=2)
+    expected, _ = soundfile.read(tmp_path / "stereo.wav")
+    made, _ = soundfile.read(clip)
+    first = round(0.5 * RATE)
+    assert np.array_equal(made, expected[first : first + len(made), 1]) and made.min() < 0

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import config
-from aer.corpus.discovery import Recording
+from aer.corpus.discovery import Recording, find_corpus
 from aer.errors import AudioError
 from aer.settings import PannsSettings
 from aer.training.datasets import EpochSampler, TrainClips, ValidationWindows
@@ -94,6 +94,59 @@ def test_an_unreadable_recording_is_marked(recordings: list[Recording]) -> None:
         recording.path.unlink()
     with pytest.raises(AudioError, match="none of the 4 recordings"):
         clips[0]
+
+
+@pytest.mark.parametrize(("seconds", "rate", "suffix"), [(4, 8000, "wav"), (1, 44100, "wav"), (6, RATE, "flac")])
+def test_a_recording_that_is_cut_short_is_used_as_far_as_it_is_there(
+    tmp_path: Path, seconds: int, rate: int, suffix: str
+) -> None:
+    path = tmp_path / f"corpus/wren/cut.{suffix}"
+    path.parent.mkdir(parents=True)
+    samples = np.random.default_rng(1).uniform(0.1, 0.5, seconds * rate)
+    soundfile.write(path, samples, rate)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 6 // 10])
+    corpus = find_corpus(tmp_path / "corpus")
+    (recording,) = corpus.recordings
+    assert "promises" in recording.cut and corpus.cut_short == [(path, recording.cut)] and not corpus.left_out
+    assert 0.4 * seconds < recording.duration_s < 0.65 * seconds
+    windows = ValidationWindows([recording], CLASSES, SETTINGS)
+    items = [windows[i] for i in range(len(windows))]
+    assert [int(item["unreadable"]) for item in items] == [-1] * len(items), [item["reason"] for item in items]
+    # without a sample of silence where it ends
+    n_samples = int(recording.duration_s * RATE)
+    first = max(0, (RATE - n_samples) // 2)
+    assert float(items[-1]["waveform"][first : first + min(n_samples, RATE)].abs().min()) > 0
+    clips = TrainClips([recording], CLASSES, SETTINGS)
+    for epoch in range(20):
+        clips.start_epoch(epoch)
+        assert clips[0]["unreadable"] == -1
+
+
+@pytest.mark.parametrize(("channels", "level"), [("mix", 0.25), ("first", 0.125), (2, 0.375), ("loudest", 0.375)])
+def test_the_channels_of_the_settings_are_heard(tmp_path: Path, channels: str | int, level: float) -> None:
+    path, alternating = tmp_path / "stereo.wav", np.tile([1.0, -1.0], RATE)
+    samples = alternating[:, None] * [0.125, 0.375]
+    soundfile.write(path, samples, RATE, subtype="FLOAT")
+    settings = SETTINGS.model_copy(update={"channels": channels})
+    recording = Recording(path, CLASSES[:1], 2.0, RATE)
+    for dataset in (TrainClips([recording], CLASSES, settings), ValidationWindows([recording], CLASSES, settings)):
+        assert float(dataset[0]["waveform"].abs().min()) == float(dataset[0]["waveform"].abs().max()) == level
+    assert TrainClips([recording], CLASSES, SETTINGS)[0]["waveform"].abs().max() == 0.25
+
+
+def test_a_crop_that_reaches_into_damage_is_marked_and_others_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "corpus/wren/hole.flac"
+    path.parent.mkdir(parents=True)
+    soundfile.write(path, np.random.default_rng(1).uniform(-0.5, 0.5, 8 * RATE), RATE)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 300] = bytes(300)
+    path.write_bytes(content)
+    (recording,) = find_corpus(tmp_path / "corpus").recordings
+    assert recording.duration_s == 8 and recording.cut == ""
+    windows = ValidationWindows([recording], CLASSES, SETTINGS)
+    marks = [int(windows[i]["unreadable"]) for i in range(len(windows))]
+    assert 1 <= marks.count(0) <= 2 and marks.count(-1) == 8 - marks.count(0)
 
 
 def test_worker_processes_that_live_on_see_the_epoch(recordings: list[Recording]) -> None:

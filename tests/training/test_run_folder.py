@@ -226,3 +226,19 @@ def test_fresh_takes_a_new_folder_beside_the_old_ones(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path / "run")
     assert choose_run_dir(settings(Path(), fresh=True)) == tmp_path / "run-3"
     assert choose_run_dir(settings(tmp_path / "new", fresh=True)) == tmp_path / "new"
+
+
+def test_a_run_from_before_there_were_channels_is_resumed_with_their_mean(tmp_path: Path) -> None:
+    folder = started(tmp_path / "run")
+    path = folder / "settings.json"
+    written = json.loads(path.read_text())
+    assert written.pop("channels") == "mix"
+    path.write_text(json.dumps(written))
+    assert check_resumable(folder, settings(folder), FOLDS)
+    assert not harmless_changes(folder, settings(folder))
+    with pytest.raises(InputError, match=r"other settings \(channels mix -> first\)"):
+        check_resumable(folder, settings(folder, channels="first"), FOLDS)
+    path.write_text(json.dumps({**written, "channels": 2}))
+    with pytest.raises(InputError, match=r"other settings \(channels 2 -> mix\)"):
+        check_resumable(folder, settings(folder), FOLDS)
+    assert check_resumable(folder, settings(folder, channels=2), FOLDS)

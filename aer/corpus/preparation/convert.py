@@ -15,9 +15,10 @@ import soundfile
 
 from aer.audio.activity import energetic_spans, frame_energies, frame_samples, sounding_span
 from aer.audio.info import Waveform, audio_error
-from aer.audio.io import open_stream, resampled
+from aer.audio.io import Heard, open_stream, resampled
 from aer.audio.pcm import quantise
 from aer.errors import AerError
+from aer.utils.channels import MIX, Channels
 from aer.utils.systems import path_for_c
 from aer.utils.text import printable
 
@@ -34,13 +35,14 @@ class Target:
     """What clips are to be like.
 
     `trim_silence_db`: cut off at both ends what is this far below the loudest frame. `segment_s`: cut longer recordings
-    into clips of this length around their energetic parts.
+    into clips of this length around their energetic parts. `channels`: what is heard of several.
     """
 
     sample_rate: int
     format: Format
     trim_silence_db: float | None = None
     segment_s: float | None = None
+    channels: Channels = MIX
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,16 @@ class Clip:
 
 @dataclass(frozen=True)
 class Converted:
-    """A recording as its header describes it (`n_samples` per channel), and the clips that were made of it."""
+    """A recording as its header describes it (`n_samples` per channel), and the clips that were made of it.
+
+    `reason` says what of it can't be heard, "" where all of it is in the clips.
+    """
 
     sample_rate: int
     channels: int
     n_samples: int
     clips: tuple[Clip, ...]
+    reason: str = ""
 
 
 class _ClipFile(soundfile.SoundFile):  # type: ignore[misc]
@@ -99,16 +105,18 @@ class _Part:
 def convert(target: Target, job: Job) -> Converted:
     """Write the clips of a recording, all of them or none, and return what they are.
 
-    A sample is round(32768 * x) of soxr's x, limited to 16 bits; those beyond are counted. Raise AudioError for a
-    recording that can't be read or is silent, AerError where a clip can't be written.
+    A sample is round(32768 * x) of soxr's x, limited to 16 bits; those beyond are counted. Of a damaged recording the
+    clips have what can be heard, at its time. Raise AudioError for a recording of which nothing can be read or all is
+    silent, AerError where a clip can't be written.
     """
     spans = _spans(job.source, target)
     parts: list[_Part] = []
+    heard = Heard()
     try:
-        with open_stream(job.source) as (info, blocks):
-            _write_parts(job, target, spans, resampled(blocks, info.sample_rate, target.sample_rate), parts)
-        if all(part.silent for part in parts):
-            raise audio_error(job.source, "is silent: the mean of its channels is zero, at 16 bits, in all samples")
+        with open_stream(job.source, channels=target.channels) as (info, blocks):
+            stream = resampled(heard.over(blocks), info.sample_rate, target.sample_rate)
+            _write_parts(job, target, spans, stream, parts)
+        _check_sound(job, target, parts, heard)
         clips = tuple(_put_in_place(job, target, part) for part in parts)
     # from writing: reading raises AudioErrors
     except (OSError, soundfile.LibsndfileError) as error:
@@ -122,42 +130,43 @@ def convert(target: Target, job: Job) -> Converted:
         for part in parts:
             part.file.close()
             part.path.unlink(missing_ok=True)
-    return Converted(info.sample_rate, info.channels, info.n_samples, clips)
+    reason = heard.error.reason if heard.error else ""
+    return Converted(info.sample_rate, info.channels, info.n_samples, clips, reason)
+
+
+def _check_sound(job: Job, target: Target, parts: list[_Part], heard: Heard) -> None:
+    """Raise AudioError where there is no clip, or nothing but silence in all of them."""
+    if all(part.silent for part in parts):
+        what = "the mean of its channels" if target.channels == MIX else "what is heard of its channels"
+        silent = f"is silent: {what} is zero, at 16 bits, in all samples"
+        nothing = f"too short: nothing is left of it at {target.sample_rate} Hz"
+        raise heard.error or audio_error(job.source, silent if parts else nothing)
 
 
 def _spans(path: Path, target: Target) -> list[tuple[int, int | None]]:
     """Return the samples, at the new rate, that become clips: (first, last + 1 or None for the end)."""
     if target.trim_silence_db is None and target.segment_s is None:
         return [(0, None)]
-    counted = _Counted()
-    with open_stream(path) as (info, blocks):
-        energies = frame_energies(counted.over(blocks), info.sample_rate)
+    heard = Heard()
+    with open_stream(path, channels=target.channels) as (info, blocks):
+        energies = frame_energies(heard.over(blocks), info.sample_rate)
+    if heard.error and not heard.n_samples:
+        raise heard.error
     ratio = target.sample_rate / info.sample_rate
-    frame, n_samples = frame_samples(info.sample_rate) * ratio, round(counted.n_samples * ratio)
+    frame, n_samples = frame_samples(info.sample_rate) * ratio, round(heard.n_samples * ratio)
     begin, end = 0, len(energies)
     if target.trim_silence_db is not None:
         begin, end = sounding_span(energies, target.trim_silence_db)
     first, stop = round(begin * frame), n_samples if end == len(energies) else round(end * frame)
     if begin == end:
-        raise audio_error(path, "is silent: all its samples are the same")
+        raise heard.error or audio_error(path, "is silent: all its samples are the same")
     if target.segment_s is None:
         return [(first, None if stop == n_samples else stop)]
     n_clip = max(1, round(target.segment_s * target.sample_rate))
     spans = energetic_spans(energies[begin:end], frame, stop - first, n_clip)
     if not spans:
-        raise audio_error(path, "is silent: all its samples are the same")
+        raise heard.error or audio_error(path, "is silent: all its samples are the same")
     return [(first + span_first, first + span_stop) for span_first, span_stop in spans]
-
-
-class _Counted:
-    """Counts the samples of blocks as they pass: the header's number may be an estimate."""
-
-    n_samples = 0
-
-    def over(self, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
-        for block in blocks:
-            self.n_samples += len(block)
-            yield block
 
 
 def _pieces(blocks: Iterable[Waveform], spans: list[tuple[int, int | None]]) -> Iterator[tuple[int, Waveform]]:
@@ -188,9 +197,8 @@ def _write_parts(
             parts.append(_begin(job, target, spans[index][0]))
             writing = index
         _write(job, target, parts[-1], piece)
-    if not parts:
-        raise audio_error(job.source, f"too short: nothing is left of it at {target.sample_rate} Hz")
-    _finish(parts[-1])
+    if parts:
+        _finish(parts[-1])
 
 
 def _finish(part: _Part) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 ADVICE = "make room, and the same command goes on"
+# fields that were added to `Converted`
+OPTIONAL = ("reason",)
 # pydantic's settings for lines and what is in them: exact types, checked in instances too
 _STRICT = {"strict": True, "revalidate_instances": "always"}
 
@@ -178,7 +180,12 @@ def begin(path: Path, raw: str, begun: Sequence[Begun]) -> None:
 
 
 def _line(entry: Entry) -> bytes:
-    return json.dumps(entry, default=vars).encode() + b"\n"
+    return json.dumps(entry, default=_fields).encode() + b"\n"
+
+
+def _fields(value: object) -> dict[str, Any]:
+    """Return the fields of a dataclass; without those of `OPTIONAL` that say nothing, so that older aer reads them."""
+    return {name: content for name, content in vars(value).items() if content or name not in OPTIONAL}
 
 
 def append(file: IO[bytes], entry: Entry) -> None:

@@ -21,6 +21,7 @@ from aer.corpus.preparation.report import CLIPS_CSV, CLIPS_FOLDER, REPORT, Outco
 from aer.corpus.preparation.sources import NO_RECORDINGS, Source, Sources, list_sources
 from aer.errors import AerError, AudioError, InputError, StoppedError
 from aer.utils import lock
+from aer.utils.channels import MIX
 from aer.utils.file_names import clip_stems
 from aer.utils.parallel import map_files, start_early
 from aer.utils.progress import ProgressBar
@@ -87,6 +88,8 @@ def _make(places: Places, sources: Sources, target: Target, workers: int, began:
     known = _known(places, sources.base)
     there = files_below(places.clips, folders)
     made = f"{RECIPE} {target.sample_rate} {target.format} {target.trim_silence_db} {target.segment_s}"
+    if target.channels != MIX:
+        made += f" {target.channels}"
     done = {
         source.name: known.valid[source.name]
         for source in sources.found

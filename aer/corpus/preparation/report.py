@@ -73,12 +73,18 @@ def write_tables(places: Places, outcome: Outcome, target: Target) -> None:
     if rows:
         write_csv(places.root / CLIPS_CSV, columns, [[row[column] for column in columns] for row in rows], ADVICE)
     notes = [(name, "left out", reason) for name, reason in outcome.left_out.items()]
+    notes += [(name, "partial", entry.converted.reason) for name, entry in partial(outcome).items()]
     notes += [(name, "clipped", note) for name, entry in outcome.entries.items() if (note := _clipping(entry))]
     notes += [
         (name, "stale", "no recording that is there gives this clip: it is not in the CSV") for name in outcome.stale
     ]
     safe = [(csv_path(name), status, csv_text(reason)) for name, status, reason in sorted(notes)]
     write_csv(places.root / REPORT, ["file", "status", "reason"], safe, ADVICE)
+
+
+def partial(outcome: Outcome) -> dict[str, Entry]:
+    """Return those of the entries whose recordings can be heard only in part, by name."""
+    return {name: entry for name, entry in outcome.entries.items() if entry.converted.reason}
 
 
 def _kept_columns(columns: Sequence[str]) -> dict[str, str]:
@@ -133,7 +139,9 @@ def summary(places: Places, outcome: Outcome, target: Target) -> str:
         f"  {printable(places.clips)}/  {printable(places.root / CLIPS_CSV)}",
     ]
     loud = [(name, note) for name, entry in outcome.entries.items() if (note := _clipping(entry, CLIPPED_SHARE))]
+    broken = partial(outcome)
     notes = [f"{n_out:,} left out"] * bool(n_out)
+    notes += [f"{len(broken):,} heard only in part"] * bool(broken)
     n_clipped = sum(any(clip.n_clipped for clip in entry.converted.clips) for entry in outcome.entries.values())
     notes += [f"{n_clipped:,} louder than full scale"] * bool(n_clipped)
     notes += [f"{len(outcome.stale):,} files there that no recording gives"] * bool(outcome.stale)
@@ -141,6 +149,11 @@ def summary(places: Places, outcome: Outcome, target: Target) -> str:
         lines.append(f"{', '.join(notes)}: {printable(places.root / REPORT)} names them")
     lines += [f"  {printable(name)}: {printable(why)}" for name, why in list(outcome.left_out.items())[:MAX_NAMED]]
     lines += [f"  and {n_out - MAX_NAMED:,} more"] * (n_out > MAX_NAMED)
+    lines += [
+        f"  {printable(name)}: partial: {printable(entry.converted.reason)}"
+        for name, entry in list(broken.items())[:MAX_NAMED]
+    ]
+    lines += [f"  and {len(broken) - MAX_NAMED:,} more"] * (len(broken) > MAX_NAMED)
     lines += [f"  {printable(name)}: {note}" for name, note in loud[:MAX_NAMED]]
     if n_out > n_all:
         lines.append("more was left out than prepared: look at the reasons before you train on the rest")

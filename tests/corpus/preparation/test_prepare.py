@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from helpers import launcher
 from helpers.paths import ROOT
 from helpers.prepare_runs import COMMAND, FSDD, add, clip, expected, noise, prepare, snapshot
@@ -155,3 +156,23 @@ def test_the_digits(tmp_path: Path) -> None:
     for row in table.iloc[::25].itertuples():
         raw = FSDD / "raw_train_audio" / row.ebird_code / row.filename
         assert np.array_equal(clip(tmp_path, f"{row.ebird_code}/{row.resampled_filename}"), expected(raw, 16000))
+
+
+def test_channels_and_what_was_made_before_there_were_any(tmp_path: Path) -> None:
+    samples = noise(32000, 2)
+    samples[:, 1] *= 0.5
+    add(tmp_path, "robin/a.wav", samples, 32000)
+    add(tmp_path, "wren/mono.wav", noise(3200), 32000)
+    prepare(tmp_path)
+    journal = tmp_path / ".aer_prepare.jsonl"
+    # as earlier versions wrote it
+    assert '"made": "2 32000 wav None None"' in journal.read_text()
+    assert "2 are done already" in prepare(tmp_path, "--channels", "mix")
+    raw, _ = soundfile.read(tmp_path / "raw_train_audio/robin/a.wav", dtype="int16", always_2d=True)
+    for channels, index in (("first", 0), ("2", 1), ("loudest", 0)):
+        printed = prepare(tmp_path, "--channels", channels)
+        assert "are done already" not in printed
+        assert np.array_equal(clip(tmp_path, "robin/a.wav"), raw[:, index])
+        reasons = pd.read_csv(tmp_path / "prepare_report.csv")["reason"].tolist()
+        assert reasons == ["has no channel 2: there is 1"] * (channels == "2")
+    assert "2 are done already" in prepare(tmp_path, "--channels", "loudest")
