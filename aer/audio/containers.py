@@ -18,7 +18,7 @@ import numpy as np
 
 from aer.audio.frames import BLOCK_SAMPLES, STRICT, WITH_CHECKSUMS, as_float, with_channels
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
-from aer.audio.sniff import advice
+from aer.audio.sniff import ENCRYPTED, advice
 from aer.errors import EmptyAudioError
 
 _FORMATS = (
@@ -38,6 +38,8 @@ SEEKABLE = frozenset({("mov", "alac"), ("mov", "flac"), ("wv", "wavpack"), ("tta
 SLACK_S = 0.2
 # the same where times are whole samples: a decoder's delay
 SLACK_SAMPLES = 1024
+# codings in an MP4 that say that it is encrypted
+ENCRYPTED_TAGS = ("drms", "enca")
 TAIL_PACKETS = 12
 # packets of which one must give sound
 FIRST_TRIES = 50
@@ -74,6 +76,9 @@ def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
             raise audio_error(
                 path, "its audio track can't be decoded: its coding is not known, or it is encrypted (DRM)"
             )
+        if track.codec_context.codec_tag in ENCRYPTED_TAGS:
+            # it would be decoded to noise
+            raise audio_error(path, f"its audio track can't be decoded: {ENCRYPTED}")
         track.codec_context.thread_count = 1
         if track.codec_context.name in WITH_CHECKSUMS:
             track.codec_context.options = STRICT

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aer.audio.io import probe
+from aer.audio.sniff import could_be_audio
 from aer.corpus.layouts import (
     AUDIO_FOLDERS,
     FILENAME,
@@ -19,7 +20,6 @@ from aer.corpus.layouts import (
     OUTSIDE,
     RESAMPLED,
     CsvListing,
-    has_audio_suffix,
     list_class_folders,
     parse_csv,
 )
@@ -179,7 +179,7 @@ def _why_not(file: Path) -> str:
     """Why something in a class folder is no recording, "" for all that should be one: links to nowhere are."""
     if file.is_dir():
         return FOLDER
-    return "" if has_audio_suffix(file) else NO_AUDIO
+    return "" if could_be_audio(file) else NO_AUDIO
 
 
 def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:
