@@ -76,13 +76,21 @@ def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
             raise audio_error(
                 path, "its audio track can't be decoded: its coding is not known, or it is encrypted (DRM)"
             )
-        if track.codec_context.codec_tag in ENCRYPTED_TAGS:
+        if _tag(track) in ENCRYPTED_TAGS:
             # it would be decoded to noise
             raise audio_error(path, f"its audio track can't be decoded: {ENCRYPTED}")
         track.codec_context.thread_count = 1
         if track.codec_context.name in WITH_CHECKSUMS:
             track.codec_context.options = STRICT
         yield container, track
+
+
+def _tag(track: Any) -> str:
+    """Return what the container calls the coding."""
+    try:
+        return str(track.codec_context.codec_tag)
+    except UnicodeDecodeError:
+        return ""
 
 
 def _words(error: Exception) -> str:
