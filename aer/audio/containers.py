@@ -6,7 +6,9 @@ that it can't be led to other files or the network. The length is counted as a f
 """
 
 import contextlib
+import io
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -58,11 +60,21 @@ class Track:
     origin: int | None
 
 
+class _File(io.BufferedReader):
+    """A file that refuses a seek to a place before its start by -1, as FFmpeg does; PyAV would print the exception."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except OSError:
+            return -1
+
+
 @contextlib.contextmanager
 def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
     """Open a file, and give the container and its audio track. Raise UnknownFormatError where there is none."""
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(path.open("rb"))
+        file = stack.enter_context(_File(io.FileIO(path)))
         try:
             container: Any = stack.enter_context(av.open(file, options=OPTIONS))
         except (av.error.FFmpegError, ValueError, UnicodeDecodeError) as error:
@@ -224,7 +236,8 @@ def _walk(path: Path, n_bytes: int, changed_ns: int) -> Track:
         origin = None
         n_samples = _count(path, rate, damages)
     cut = [damage for damage in damages if damage.stop is None]
-    slack = SLACK_SAMPLES if exact else SLACK_S * rate
+    # an AVI counts whole chunks
+    slack = SLACK_SAMPLES if exact and "avi" not in names else SLACK_S * rate
     if promised is not None and promised - n_samples > slack and not cut:
         words = f"cut short: its header promises {promised / rate:.3f} s, it ends at {n_samples / rate:.3f} s"
         cut = [Damage(n_samples, None, words, is_promised=True)]
