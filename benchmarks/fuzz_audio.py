@@ -1,9 +1,10 @@
 """Reads damaged recordings and says what became of each: python benchmarks/fuzz_audio.py [--files 1000] [--seed 0]
 
-Sound recordings in four formats are damaged (bits flipped, cut off, random bytes behind a sound header, header fields
+Sound recordings in eight formats are damaged (bits flipped, cut off, random bytes behind a sound header, header fields
 set to extremes) and read as training and validation read them, in a process of their own: one that crashes, or takes
 longer than 5 s for a read, is pinned on its file, and the rest goes on in another. Prints a table, format by damage,
-and exits with status 1 if a file crashed or hung the reader, was refused without its name, or let a NaN through.
+and exits with status 1 if a file crashed or hung the reader, was refused without its name, let a NaN through, or was
+read without a word though the ffmpeg program hears more of it ("less": by more than 2 ms or one frame).
 """
 
 import argparse
@@ -11,6 +12,7 @@ import itertools
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,94 +28,13 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-FORMATS = ("wav", "flac", "ogg", "mp3")
-SUBTYPES = {"wav": ("PCM_16", "PCM_24", "FLOAT", "PCM_U8"), "flac": ("PCM_16",), "ogg": (None, "OPUS"), "mp3": (None,)}
-OUTCOMES = ("read", "refused", "NaN", "unnamed", "crash", "hang")
+import compare_with_ffmpeg
+from damaged_recordings import DAMAGES, FORMATS, damaged_files
+
+OUTCOMES = ("read", "refused", "less", "NaN", "unnamed", "crash", "hang")
 LIMIT_S = 5.0
-HEADER_BYTES = {"wav": 44, "flac": 42, "ogg": 58, "mp3": 64}
-EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1_000_000_000)
 RATE = 16000
-
-Damage = Callable[[bytes, str, np.random.Generator], bytes]
-
-
-def flip_bits(sound: bytes, kind: str, random: np.random.Generator) -> bytes:
-    """1 to 64 bits anywhere."""
-    damaged = bytearray(sound)
-    for _ in range(2 ** int(random.integers(7))):
-        damaged[int(random.integers(len(damaged)))] ^= 1 << int(random.integers(8))
-    return bytes(damaged)
-
-
-def flip_header_bits(sound: bytes, kind: str, random: np.random.Generator) -> bytes:
-    """1 to 4 bits of the header."""
-    damaged = bytearray(sound)
-    for _ in range(int(random.integers(1, 5))):
-        damaged[int(random.integers(HEADER_BYTES[kind]))] ^= 1 << int(random.integers(8))
-    return bytes(damaged)
-
-
-def set_header(sound: bytes, kind: str, random: np.random.Generator) -> bytes:
-    """One number of the header (2 or 4 bytes, either order) set to an extreme: a rate of 1 Hz, 65535 channels."""
-    damaged, size = bytearray(sound), int(random.choice([2, 4]))
-    at = int(random.integers(4, HEADER_BYTES[kind] - size))
-    at -= at % 2 if kind == "wav" else 0
-    value = int(random.choice(EXTREMES)) % (1 << 8 * size)
-    damaged[at : at + size] = value.to_bytes(size, "little" if kind == "wav" or random.random() < 0.5 else "big")
-    return bytes(damaged)
-
-
-def cut_off(sound: bytes, kind: str, random: np.random.Generator) -> bytes:
-    """The first part, of any length."""
-    return sound[: int(random.integers(len(sound)))]
-
-
-def random_bytes(sound: bytes, kind: str, random: np.random.Generator) -> bytes:
-    """Random bytes behind the header."""
-    kept = int(random.integers(4, HEADER_BYTES[kind] + 1))
-    return sound[:kept] + random.bytes(int(random.integers(1, len(sound))))
-
-
-DAMAGES: dict[str, Damage] = {
-    "bits": flip_bits,
-    "header bits": flip_header_bits,
-    "header field": set_header,
-    "cut off": cut_off,
-    "random bytes": random_bytes,
-}
-
-
-def sound_files(folder: Path, random: np.random.Generator) -> dict[str, list[bytes]]:
-    """For each format a few sound recordings of 0.2 to 3 s, mono and stereo, at several rates."""
-    made: dict[str, list[bytes]] = {}
-    for kind in FORMATS:
-        made[kind] = []
-        for number in range(6):
-            rate = int(random.choice([16000, 32000, 44100, 48000]))
-            if (subtype := SUBTYPES[kind][number % len(SUBTYPES[kind])]) == "OPUS":
-                rate = 48000
-            n_samples = int(rate * random.uniform(0.2, 3.0))
-            samples = random.normal(scale=0.1, size=(n_samples, 1 + number % 2))
-            path = folder / f"sound_{number}.{kind}"
-            soundfile.write(path, samples, rate, subtype=subtype)
-            made[kind].append(path.read_bytes())
-            path.unlink()
-    return made
-
-
-def damaged_files(folder: Path, n_files: int, seed: int) -> list[tuple[Path, str, str]]:
-    """Writes the files; (path, format, damage) of each."""
-    random = np.random.default_rng(seed)
-    sounds = sound_files(folder, random)
-    cells = [(kind, damage) for damage in DAMAGES for kind in FORMATS]
-    files = []
-    for number in range(n_files):
-        kind, damage = cells[number % len(cells)]
-        sound = sounds[kind][int(random.integers(len(sounds[kind])))]
-        path = folder / f"{number:05}.{kind}"
-        path.write_bytes(DAMAGES[damage](sound, kind, random))
-        files.append((path, kind, damage))
-    return files
+HAS_FFMPEG = bool(shutil.which("ffmpeg") and shutil.which("ffprobe"))
 
 
 def read_as_a_run_does(path: Path, beat: Callable[[], None]) -> dict[str, str]:
@@ -135,7 +56,7 @@ def read_as_a_run_does(path: Path, beat: Callable[[], None]) -> dict[str, str]:
     except AudioError as error:
         return {"outcome": "refused" if str(path) in str(error) else "unnamed", "why": str(error)}
     beat()
-    outcome = {"outcome": "read", "why": ""}
+    outcome = {"outcome": "read", "why": "", "duration_s": f"{info.duration_s:.4f}"}
     for read in (lambda: read_crop(path, 0, None, RATE), lambda: read_crop(path, info.duration_s / 3, 0.5, RATE)):
         try:
             if not np.isfinite(read()).all():
@@ -244,9 +165,21 @@ def fuzz(n_files: int, seed: int) -> tuple[list[dict[str, str]], str]:
         return rows, noise.read().decode(errors="replace")
 
 
+def held_against_ffmpeg(path: Path, duration_s: float) -> dict[str, str]:
+    """Return the outcome "less" where a full decode by ffmpeg is longer than what was read."""
+    samples, rate, codec = compare_with_ffmpeg.decode(path)
+    slack_s = max(0.002, (compare_with_ffmpeg.FRAME_SAMPLES.get(codec, 0) + 0.5) / (rate or 1))
+    by_ffmpeg_s = len(samples) / (rate or 1)
+    if by_ffmpeg_s - duration_s <= slack_s:
+        return {}
+    return {"outcome": "less", "why": f"{duration_s:.4f} s, by ffmpeg {by_ffmpeg_s:.4f} s"}
+
+
 def _rows(watched: Watched, files: Sequence[tuple[Path, str, str]]) -> Iterator[dict[str, str]]:
     for path, kind, damage in files:
         answer, took_s = watched.ask(path, LIMIT_S)
+        if HAS_FFMPEG and answer["outcome"] == "read":
+            answer |= held_against_ffmpeg(path, float(answer["duration_s"]))
         yield {"format": kind, "damage": damage, **answer, "seconds": f"{took_s:.3f}", "file": path.name}
 
 
@@ -277,7 +210,10 @@ def main() -> int:
     print(table(rows))
     bad = [row for row in rows if row["outcome"] not in ("read", "refused")]
     slowest = max(rows, key=lambda row: float(row["seconds"]))
-    print(f"\n{len(rows)} files, seed {chosen.seed}: {len(bad)} crashed, hung, went unnamed or let a NaN through")
+    print(
+        f"\n{len(rows)} files, seed {chosen.seed}: {len(bad)} crashed, hung, went unnamed, let a NaN through "
+        "or were read in part"
+    )
     print(
         f"slowest read: {slowest['seconds']} s ({slowest['format']}, {slowest['damage']}: {slowest['why'] or 'read'})"
     )

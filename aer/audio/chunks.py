@@ -1,4 +1,4 @@
-"""WAV, RF64, W64, AIFF and AU: what their headers say of their samples, and whether it agrees with the file.
+"""WAV, RF64, W64, AIFF, CAF and AU: what their headers say of their samples, and whether it agrees with the file.
 
 A recorder that lost power leaves a size of 0, a writer into a pipe one that means "unknown", and 32 bits wrap round
 at 4 GiB. Where what is behind the samples is no chunk, the samples go on to the file's end.
@@ -35,6 +35,26 @@ _FORMATS_AIFF = {
     (b"fl32", 32): ("FLOAT", 4),
     (b"FL32", 32): ("FLOAT", 4),
     (b"fl64", 64): ("DOUBLE", 8),
+}
+_FORMATS_AU = {
+    1: ("ULAW", 1),
+    2: ("PCM_S8", 1),
+    3: ("PCM_16", 2),
+    4: ("PCM_24", 3),
+    5: ("PCM_32", 4),
+    6: ("FLOAT", 4),
+    7: ("DOUBLE", 8),
+    27: ("ALAW", 1),
+}
+_FORMATS_CAF = {
+    ("lpcm", 0, 8): ("PCM_S8", 1),
+    ("lpcm", 0, 16): ("PCM_16", 2),
+    ("lpcm", 0, 24): ("PCM_24", 3),
+    ("lpcm", 0, 32): ("PCM_32", 4),
+    ("lpcm", 1, 32): ("FLOAT", 4),
+    ("lpcm", 1, 64): ("DOUBLE", 8),
+    ("ulaw", 0, 8): ("ULAW", 1),
+    ("alaw", 0, 8): ("ALAW", 1),
 }
 _W64 = bytes.fromhex("2e91cf11a5d628db04c10000")
 _W64_RIFF, _W64_DATA, _W64_FMT = (
@@ -85,7 +105,7 @@ class Layout:
 
 
 def read_layout(data: Data, n_bytes: int) -> Layout | None:
-    """Return where the samples of a WAV, RF64, W64 or AIFF lie; None for another file, or one without samples."""
+    """Return where the samples of such a file lie; None for another one, and for one without samples."""
     magic, form = data[:4], data[8:12]
     if magic in (b"RIFF", b"RF64", b"RIFX") and form == b"WAVE":
         return _wav(data, n_bytes)
@@ -93,7 +113,9 @@ def read_layout(data: Data, n_bytes: int) -> Layout | None:
         return _w64(data, n_bytes)
     if magic == b"FORM" and form in (b"AIFF", b"AIFC"):
         return _aiff(data, n_bytes)
-    return None
+    if magic == b"caff":
+        return _caf(data, n_bytes)
+    return _au(data, n_bytes) if magic == b".snd" and n_bytes >= 24 else None
 
 
 def _wav(data: Data, n_bytes: int) -> Layout | None:
@@ -178,6 +200,42 @@ def _aiff(data: Data, n_bytes: int) -> Layout | None:
     return Layout("AIFF", at + 16, declared, present, subtype, endian, rate, channels, frame_bytes)
 
 
+def _caf(data: Data, n_bytes: int) -> Layout | None:
+    at, desc = 8, b""
+    while at + 12 <= n_bytes:
+        name, size = data[at : at + 4], struct.unpack_from(">q", data, at + 4)[0]
+        if name == b"desc":
+            desc = bytes(data[at + 12 : at + 44])
+        if name == b"data":
+            break
+        if size < 0:
+            return None
+        at += 12 + size
+    else:
+        return None
+    if len(desc) < 32:
+        return None
+    rate, coding, flags, frame_bytes, _, channels, depth = struct.unpack(">d4sIIIII", desc)
+    subtype, width = _FORMATS_CAF.get((coding.decode("latin-1"), flags & 1, depth), ("", 0))
+    if width * channels != frame_bytes:
+        subtype = ""
+    # -1: not known
+    declared = max(size - 4, 0) if size >= 0 else PIPE_SIZES[-1][0]
+    present = _present(data, at + 16, declared, n_bytes, lambda place: _are_caf_chunks(data, place, n_bytes))
+    endian = "LITTLE" if flags & 2 else "BIG"
+    whole_rate = round(rate) if 0 < rate < WRAP else 0
+    return Layout("CAF", at + 16, declared, present, subtype, endian, whole_rate, channels, frame_bytes)
+
+
+def _au(data: Data, n_bytes: int) -> Layout | None:
+    offset, declared, coding, rate, channels = struct.unpack_from(">5I", data, 4)
+    subtype, width = _FORMATS_AU.get(coding, ("", 0))
+    if not 24 <= offset <= n_bytes:
+        return None
+    present = _present(data, offset, declared, n_bytes, lambda _: False)
+    return Layout("AU", offset, declared, present, subtype, "BIG", rate, channels, width * channels)
+
+
 def _present(data: Data, offset: int, declared: int, n_bytes: int, are_chunks: Callable[[int], bool]) -> int:
     """Return how many bytes of samples there are from `offset` on."""
     there = max(n_bytes - offset, 0)
@@ -205,6 +263,15 @@ def _are_chunks(data: Data, at: int, n_bytes: int, order: str) -> bool:
         at += 8 + size + size % 2
     # the last may lack its byte of padding
     return abs(at - n_bytes) <= 1
+
+
+def _are_caf_chunks(data: Data, at: int, n_bytes: int) -> bool:
+    while at + 12 <= n_bytes:
+        size = struct.unpack_from(">q", data, at + 4)[0]
+        if size < 0 or not all(32 <= byte < 127 for byte in data[at : at + 4]):
+            return False
+        at += 12 + size
+    return at == n_bytes
 
 
 def _are_w64_chunks(data: Data, at: int, n_bytes: int) -> bool:

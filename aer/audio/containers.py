@@ -6,7 +6,9 @@ that it can't be led to other files or the network. The length is counted as a f
 """
 
 import contextlib
+import io
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +20,7 @@ import numpy as np
 
 from aer.audio.frames import BLOCK_SAMPLES, STRICT, WITH_CHECKSUMS, as_float, with_channels
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
-from aer.audio.sniff import advice
+from aer.audio.sniff import ENCRYPTED, advice
 from aer.errors import EmptyAudioError
 
 _FORMATS = (
@@ -38,6 +40,8 @@ SEEKABLE = frozenset({("mov", "alac"), ("mov", "flac"), ("wv", "wavpack"), ("tta
 SLACK_S = 0.2
 # the same where times are whole samples: a decoder's delay
 SLACK_SAMPLES = 1024
+# codings in an MP4 that say that it is encrypted
+ENCRYPTED_TAGS = ("drms", "enca")
 TAIL_PACKETS = 12
 # packets of which one must give sound
 FIRST_TRIES = 50
@@ -56,11 +60,21 @@ class Track:
     origin: int | None
 
 
+class _File(io.BufferedReader):
+    """A file that refuses a seek to a place before its start by -1, as FFmpeg does; PyAV would print the exception."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except OSError:
+            return -1
+
+
 @contextlib.contextmanager
 def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
     """Open a file, and give the container and its audio track. Raise UnknownFormatError where there is none."""
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(path.open("rb"))
+        file = stack.enter_context(_File(io.FileIO(path)))
         try:
             container: Any = stack.enter_context(av.open(file, options=OPTIONS))
         except (av.error.FFmpegError, ValueError, UnicodeDecodeError) as error:
@@ -74,10 +88,21 @@ def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
             raise audio_error(
                 path, "its audio track can't be decoded: its coding is not known, or it is encrypted (DRM)"
             )
+        if _tag(track) in ENCRYPTED_TAGS:
+            # it would be decoded to noise
+            raise audio_error(path, f"its audio track can't be decoded: {ENCRYPTED}")
         track.codec_context.thread_count = 1
         if track.codec_context.name in WITH_CHECKSUMS:
             track.codec_context.options = STRICT
         yield container, track
+
+
+def _tag(track: Any) -> str:
+    """Return what the container calls the coding."""
+    try:
+        return str(track.codec_context.codec_tag)
+    except UnicodeDecodeError:
+        return ""
 
 
 def _words(error: Exception) -> str:
@@ -211,7 +236,8 @@ def _walk(path: Path, n_bytes: int, changed_ns: int) -> Track:
         origin = None
         n_samples = _count(path, rate, damages)
     cut = [damage for damage in damages if damage.stop is None]
-    slack = SLACK_SAMPLES if exact else SLACK_S * rate
+    # an AVI counts whole chunks
+    slack = SLACK_SAMPLES if exact and "avi" not in names else SLACK_S * rate
     if promised is not None and promised - n_samples > slack and not cut:
         words = f"cut short: its header promises {promised / rate:.3f} s, it ends at {n_samples / rate:.3f} s"
         cut = [Damage(n_samples, None, words, is_promised=True)]

@@ -98,7 +98,9 @@ def _joined(damages: list[Damage]) -> list[Damage]:
     return joined
 
 
-_SUFFIX_NAMES = "wav wave w64 rf64 caf au aif aiff aifc flac ogg oga opus mp3 m4a mp4 aac wma webm mka"
-
-
+# those of kinds that no reader takes (wac) too: they are refused with advice, and not passed over
+_SUFFIX_NAMES = (
+    "wav wave bwf w64 rf64 caf au snd aif aiff aifc flac ogg oga opus spx mp3 mp2 mp1 mpga m4a m4b m4p mp4 mov qt "
+    "3gp 3g2 aac adts ac3 eac3 amr awb wma asf webm mka mkv avi wv ape mpc tta tak dsf shn voc sph nist qoa ra rm wac"
+)
 SUFFIXES = frozenset(f".{name}" for name in _SUFFIX_NAMES.split())

@@ -85,8 +85,11 @@ def parse_page(data: Data, at: int, n_bytes: int) -> Page | None:
     return Page(at, whole, flags, granule, serial, number, sizes)
 
 
-def walk(data: Data, n_bytes: int, keep: bool = True) -> Pages:
-    """Walk over all pages of the first stream that has sound. Without `keep` only the first and last one are kept."""
+def walk(data: Data, n_bytes: int, keep: bool = True, any_codec: bool = False) -> Pages:
+    """Walk over all pages of the first stream that has sound. Without `keep` only the first and last one are kept.
+
+    `any_codec`: of the first stream, whatever is in it.
+    """
     found = Pages()
     serial: int | None = None
     at = released_at = 0
@@ -106,7 +109,7 @@ def walk(data: Data, n_bytes: int, keep: bool = True) -> Pages:
         if at - released_at > RELEASE_BYTES:
             release(data)
             released_at = at
-        if serial is None and codec_of(data[page.body : page.body + 8]):
+        if serial is None and (any_codec or codec_of(data[page.body : page.body + 8])):
             serial = page.serial
         if page.serial == serial:
             found.in_order &= not found.pages or page.number == found.pages[-1].number + 1

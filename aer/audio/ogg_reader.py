@@ -1,6 +1,7 @@
 """Vorbis and Opus in Ogg: libsndfile's where all pages are there, else the packets of those that are."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import soundfile
 
 from aer.audio import ogg
-from aer.audio.containers import UnknownFormatError
+from aer.audio.containers import ContainerReader, UnknownFormatError
 from aer.audio.frames import Units
 from aer.audio.indexed import N_CACHED, Index, cache_key
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
@@ -37,6 +38,32 @@ class OggReader:
             return
         with SoundFile(self.path) as file:
             yield from SndfileReader(self.path, file, self.info).blocks(first, stop, damages)
+
+
+class OtherOggReader(ContainerReader):
+    """FLAC, Speex and others in Ogg, by FFmpeg's libraries, which pass over missing pages without a word."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        damage = _first_gap(*cache_key(path), self.info.n_samples, self.info.sample_rate)
+        if damage is not None:
+            self.info = replace(self.info, damages=(*self.info.damages, damage))
+
+
+@lru_cache(N_CACHED)
+def _first_gap(path: Path, n_bytes: int, changed_ns: int, n_samples: int, rate: int) -> Damage | None:
+    """Return from where on pages are missing; None where all are there."""
+    with mapped(path) as data:
+        found = ogg.walk(data, n_bytes, any_codec=True)
+    start = 0
+    for number, page in enumerate(found.pages):
+        if page.number != number:
+            words = f"pages are missing or damaged behind {start / rate:.3f} s, and times are not known from there on"
+            return Damage(min(start, n_samples), None, words)
+        start = max(start, page.granule)
+    if found.is_sound:
+        return None
+    return Damage(n_samples, None, f"cut short or damaged: its last whole page ends at {n_samples / rate:.3f} s")
 
 
 @lru_cache(N_CACHED)

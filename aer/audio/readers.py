@@ -13,7 +13,7 @@ from aer.audio.flac_reader import FlacReader
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
 from aer.audio.mapping import mapped
 from aer.audio.mpeg_reader import MpegReader
-from aer.audio.ogg_reader import OggReader
+from aer.audio.ogg_reader import OggReader, OtherOggReader
 from aer.audio.sndfile import SndfileReader, SoundFile, UnknownLengthError, open_raw, read_info
 from aer.errors import EmptyAudioError
 
@@ -47,7 +47,14 @@ class SoundReader:
     def _open(self) -> SoundFile:
         layout = self.layout
         if layout is None or not layout.has_more:
-            return SoundFile(self.path)
+            try:
+                return SoundFile(self.path)
+            except soundfile.LibsndfileError:
+                # libsndfile refuses a CAF that is cut short
+                if layout is None or not (layout.is_cut and layout.subtype and layout.n_samples):
+                    raise
+                checked_rate(self.path, layout.sample_rate)
+                return open_raw(self.path, layout)
         if not layout.subtype:
             raise UnknownFormatError("its header gives a wrong size of what is no plain samples")
         checked_rate(self.path, layout.sample_rate)
@@ -72,7 +79,7 @@ TABLE: dict[str, tuple[Callable[[Path], Reader], ...]] = {
     # libsndfile while it is sound; frames found one by one behind a break, or where STREAMINFO is wrong
     "flac": (FlacReader, SoundReader, ContainerReader, AudioreadReader),
     # libsndfile where all pages are there; it skips damaged ones without a word, and seeks wrongly in FLAC in Ogg
-    "ogg": (OggReader, ContainerReader, SoundReader, AudioreadReader),
+    "ogg": (OggReader, OtherOggReader, SoundReader, AudioreadReader),
     # libsndfile guesses lengths without a Xing header and takes an ID3 tag for sound: frames are walked
     "mpeg": (MpegReader, SoundReader, ContainerReader, AudioreadReader),
     # what only FFmpeg reads

@@ -5,15 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aer.audio import mpeg
+from aer.audio.info import SUFFIXES
 from aer.audio.tags import after_tags
 
 HEAD_BYTES = 1 << 16
+# enough to tell the kind, where a folder's other files are looked at too
+SHORT_HEAD_BYTES = 1 << 14
 # none of so many bytes is one that no text has
 TEXT_BYTES = 512
 LFS_START = b"version https://git-lfs"
 # with these FFmpeg would go on to read files that a text names; it looks for the latter two anywhere in the beginning
 PLAYLIST_STARTS = (b"#extm3u", b"ffconcat", b"<", b"[playlist]", b"v=0")
 PLAYLIST_MARKS = (b"<mpd", b"c=in ip")
+ENCRYPTED = "encrypted (DRM): export it unprotected from the program that bought it"
 _W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 
@@ -47,6 +51,8 @@ MAGIC: tuple[tuple[str, int, bytes], ...] = (
     ("shorten", 0, b"ajkg"),
     ("qoa", 0, b"qoaf"),
 )
+# a text may begin so too ("The free ...", "MAC OS"), these never without bytes that no text has
+NEVER_TEXT = frozenset(["mp4", "ape", "musepack", "real"])
 # RIFF and FORM say at byte 8 what they hold
 FORMS = {b"WAVE": "wav", b"AIFF": "aiff", b"AIFC": "aiff", b"AVI ": "avi", b"8SVX": "svx", b"16SV": "svx"}
 # their sync words, and how the length of a frame is found, to see whether another one follows
@@ -54,21 +60,36 @@ _AC3_RATES_HZ = (48000, 44100, 32000)
 _AC3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
 
 
-def kind_of(path: Path) -> str:
+def kind_of(path: Path, head_bytes: int = HEAD_BYTES) -> str:
     """Return the kind of sound file ("wav", "flac", "mpeg", ...) by its content, "" for what is none. Raise OSError."""
     with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
+        head = file.read(head_bytes)
         behind = after_tags(head)
         if not behind:
             return kind_of_bytes(head)
         # a picture in the tag may be large
         file.seek(behind)
-        return kind_of_bytes(file.read(HEAD_BYTES), is_tagged=True)
+        return kind_of_bytes(file.read(head_bytes), is_tagged=True)
 
 
 def looks_like_audio(path: Path) -> bool:
     """Return whether a file's content is that of a sound file, whatever its name. Raise OSError."""
-    return bool(kind_of(path))
+    return bool(kind_of(path, SHORT_HEAD_BYTES))
+
+
+def could_be_audio(path: Path) -> bool:
+    """Return whether a file is to be taken for a recording: by its suffix, or else by its content.
+
+    One that can't be opened could be one; what is no file (a pipe, a link to nowhere) is one by its suffix only.
+    """
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        return path.is_file() and looks_like_audio(path)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
 
 
 def kind_of_bytes(head: bytes, is_tagged: bool = False) -> str:
@@ -76,7 +97,7 @@ def kind_of_bytes(head: bytes, is_tagged: bool = False) -> str:
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM", b"BW64"):
         return FORMS.get(head[8:12], "")
     for kind, place, magic in MAGIC:
-        if head[place : place + len(magic)] == magic:
+        if head[place : place + len(magic)] == magic and not (kind in NEVER_TEXT and is_text(head)):
             return kind
     if _frames_follow(head, _adts_bytes):
         return "adts"
@@ -155,7 +176,7 @@ def advice(path: Path) -> str:
     if head[:4] == b"WAac":
         return "Wildlife Acoustics' WAC: convert it to WAV with Kaleidoscope or wac2wav"
     if head[4:8] == b"ftyp" and (b"drms" in head or b"enca" in head):
-        return "encrypted (DRM): export it unprotected from the program that bought it"
+        return ENCRYPTED
     if head[4:8] in (b"ftyp", b"mdat") and not _has_moov(path):
         return "its index (moov) is missing, as it was not finished: untrunc, with a whole file of the same recorder"
     if not head.strip(b"\0"):

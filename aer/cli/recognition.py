@@ -1,5 +1,6 @@
 """`aer predict` and `aer evaluate`: their options. The modules that do the work are imported by the commands."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,11 +116,12 @@ def predict(options: PredictCommand) -> None:
 
     from aer.inference import predict as recognition
     from aer.inference.plan import load_plan
-    from aer.inference.recordings import find_recordings
+    from aer.inference.recordings import find_recordings, no_audio_line
     from aer.outputs import segments, write
 
     write.check(options.format, options.test_csv, options.embeddings)
-    recordings = find_recordings(options.recordings)
+    no_audio: Counter[str] = Counter()
+    recordings = find_recordings(options.recordings, no_audio)
     plan, notes = load_plan(options.bundles, options.for_inference(), options.machine.device)
     names = [recording.name for recording in recordings]
     write.check(options.format, options.test_csv, options.embeddings, plan.recogniser.classes, names)
@@ -128,6 +130,8 @@ def predict(options: PredictCommand) -> None:
     is_main = recognition.Processes.of_environment().is_main
     if is_main:
         print(*notes, counted(len(recordings), "recording"), sep="\n")
+        if no_audio:
+            print(no_audio_line(no_audio))
     batch_size, threads = options.machine.batch_size, options.machine.threads
     results, done = recognition.predict(recordings, plan, options.out, batch_size, threads)
     if is_main:

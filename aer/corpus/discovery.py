@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aer.audio.io import check_channel, probe
+from aer.audio.sniff import could_be_audio
 from aer.corpus.layouts import (
     AUDIO_FOLDERS,
     CORPUS_CSVS,
@@ -20,7 +21,6 @@ from aer.corpus.layouts import (
     OUTSIDE,
     RESAMPLED,
     CsvListing,
-    has_audio_suffix,
     list_class_folders,
     parse_csv,
 )
@@ -192,7 +192,7 @@ def _why_not(file: Path) -> str:
     """Return why a file in a class folder is not a recording; "" for what should be one, as links to nowhere are."""
     if file.is_dir():
         return FOLDER
-    return "" if has_audio_suffix(file) else NO_AUDIO
+    return "" if could_be_audio(file) else NO_AUDIO
 
 
 def _from_csv(root: Path, csv: Path, group_by: str | None) -> list[_Listed]:

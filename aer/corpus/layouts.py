@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aer.audio.info import SUFFIXES
 from aer.corpus.csv_paths import check_class_names, check_distinct, paths_below
 from aer.errors import InputError
 from aer.utils.text import printable
@@ -21,7 +20,7 @@ CORPUS_CSVS = ("train_mod.csv", "train.csv")
 # columns of a Birdcall CSV with the names of files: of the prepared clips, and of the recordings
 RESAMPLED, FILENAME = "resampled_filename", "filename"
 # why something in a corpus is not taken for a recording
-NO_AUDIO = "no audio file by its name"
+NO_AUDIO = "no audio, by its name and content"
 FOLDER = "is a folder; recordings stand directly in the folder of their class"
 OUTSIDE = "stands outside of the class folders"
 
@@ -86,11 +85,6 @@ def visible(folder: Path) -> list[Path]:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise InputError(f"folder {printable(folder)} can't be read: {error.strerror}") from error
-
-
-def has_audio_suffix(path: Path) -> bool:
-    """Return whether a file is a recording by its name."""
-    return path.suffix.lower() in SUFFIXES
 
 
 def list_class_folders(base: Path) -> list[ClassFolder]:

@@ -7,9 +7,10 @@ in them.
 
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from csv import reader
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from aer.evaluation.ground_truth import label_targets, of_recordings, read_event
 from aer.evaluation.score_metrics import evaluate_scores
 from aer.inference.plan import Plan
 from aer.inference.predict import predict
-from aer.inference.recordings import Recording, find_recordings
+from aer.inference.recordings import Recording, find_recordings, no_audio_line
 from aer.inference.results import FileResult
 from aer.utils.files import write_whole
 from aer.utils.text import as_bytes, counted, printable, some
@@ -114,12 +115,16 @@ def _on_soundscapes(plan: Plan, evaluation: Evaluation, csv: Path | None) -> lis
 
 def _known_events(evaluation: Evaluation, csv: Path | None, folder: Path, classes: Sequence[str]) -> Annotated:
     """Return the events of the annotations or, if there are none, of the CSV, with the recordings to look at."""
+    no_audio: Counter[str] = Counter()
+    recordings = find_recordings([folder], no_audio)
+    passed_over = tuple(filter(None, [no_audio_line(no_audio)]))
     if evaluation.annotations is not None:
-        return annotated(evaluation.annotations, evaluation.label_column, find_recordings([folder]), classes)
+        known = annotated(evaluation.annotations, evaluation.label_column, recordings, classes)
+        return replace(known, notes=(*known.notes, *passed_over))
     assert csv is not None
     truth = read_events(csv, classes)
-    recordings = find_recordings([folder])
-    return Annotated(of_recordings(truth, [recording.name for recording in recordings], csv), tuple(recordings), ())
+    names = [recording.name for recording in recordings]
+    return Annotated(of_recordings(truth, names, csv), tuple(recordings), passed_over)
 
 
 def _on_corpus(plan: Plan, evaluation: Evaluation) -> Figures:

@@ -1,11 +1,12 @@
 """The recordings that are to be recognised: those that were given, and those in folders that were given."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aer.audio.info import SUFFIXES
+from aer.audio.sniff import could_be_audio
 from aer.errors import InputError
 from aer.utils.text import printable, some
 
@@ -27,21 +28,23 @@ class Recording:
     trouble: str = ""
 
 
-def find_recordings(given: Sequence[Path]) -> list[Recording]:
-    """Return the files given, and those in the folders given that have the suffix of an audio format, in order.
+def find_recordings(given: Sequence[Path], no_audio: Counter[str] | None = None) -> list[Recording]:
+    """Return the files given, and those in the folders given that could be audio by suffix or content, in order.
 
+    What is none is counted by suffix in `no_audio`.
     Hidden files and folders are left out, and so is what `aer predict --segments` has cut. Names are those below the
     folder that was given. Links to folders are followed, each folder once. A folder that can't be looked into is
     returned too, with its trouble. Raise InputError for what is not there, for no recordings at all, and where two
     would have the same name.
     """
+    no_audio = Counter() if no_audio is None else no_audio
     found: dict[str, Recording] = {}
     # by absolute path
     names: dict[str, str] = {}
     for path in given:
         if not path.exists():
             raise InputError(f"{printable(path)} is not there")
-        for recording in _below(path) if path.is_dir() else [_recording(path, path.name)]:
+        for recording in _below(path, no_audio) if path.is_dir() else [_recording(path, path.name)]:
             absolute = os.path.abspath(recording.path)  # noqa: PTH100 - links stay
             if absolute in names:
                 continue
@@ -51,7 +54,7 @@ def find_recordings(given: Sequence[Path]) -> list[Recording]:
                 raise InputError(f"{both} would both be called {name}: give the folder around both")
             found[recording.name], names[absolute] = recording, recording.name
     if not found:
-        raise InputError(f"{some(given)}: no recordings there, by their names")
+        raise InputError(f"{some(given)}: no recordings there, by their names or content")
     return list(found.values())
 
 
@@ -64,8 +67,14 @@ def _recording(path: Path, name: str) -> Recording:
     return Recording(path, name, status.st_size, status.st_mtime_ns)
 
 
-def _below(folder: Path) -> Iterator[Recording]:
-    """Yield the recordings below a folder, then the folders that can't be looked into."""
+def no_audio_line(no_audio: Counter[str]) -> str:
+    """Return what was passed over, by suffix, in one line; "" for nothing."""
+    parts = [f"{count} {printable(suffix)}" for suffix, count in sorted(no_audio.items(), key=lambda item: -item[1])]
+    return f"no audio: {', '.join(parts)}" if parts else ""
+
+
+def _below(folder: Path, no_audio: Counter[str]) -> Iterator[Recording]:
+    """Yield the recordings below a folder, then the folders that can't be looked into; count other files."""
     seen: set[tuple[int, int]] = set()
     closed: list[OSError] = []
     waiting = [folder]
@@ -82,8 +91,12 @@ def _below(folder: Path) -> Iterator[Recording]:
             waiting += [path for name in folders if (path := Path(here, name)).is_symlink()]
             for name in sorted(files):
                 path = Path(here, name)
-                if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
+                if name.startswith("."):
+                    continue
+                if could_be_audio(path):
                     yield _recording(path, path.relative_to(folder).as_posix())
+                else:
+                    no_audio[path.suffix.lower() or "without suffix"] += 1
     for error in closed:
         path = Path(error.filename)
         name = path.name if path == folder else path.relative_to(folder).as_posix()

@@ -195,6 +195,19 @@ def test_a_truncated_ogg_is_noted(tmp_path: Path, whole: dict[str, Path], kind: 
         assert probe(path).n_samples == len(found), "nothing was promised"
 
 
+def test_a_damaged_flac_in_ogg_is_noted(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.ogg", [(sound(4, RATE), RATE)], "flac")
+    content = path.read_bytes()
+    assert heard(path)[1] == ""
+    pages = ogg.walk(content, len(content), any_codec=True).pages
+    path.write_bytes(content[: pages[-1].offset])
+    found, reason = heard(path)
+    assert re.fullmatch(r"cut short or damaged: its last whole page ends at \d\.\d{3} s", reason) and len(found)
+    middle = pages[len(pages) // 2]
+    path.write_bytes(content[: middle.offset] + content[middle.offset + middle.n_bytes :])
+    assert re.search(r"pages are missing or damaged behind \d\.\d{3} s", heard(path)[1])
+
+
 def test_opus_goes_on_behind_a_missing_page(tmp_path: Path, whole: dict[str, Path]) -> None:
     """Another decoder than libsndfile's: equal but for its rounding."""
     expected, _ = heard(whole["opus"])

@@ -216,16 +216,19 @@ def test_wav_larger_than_4_gib_whose_size_wrapped_round(tmp_path: Path) -> None:
     assert probe(path).n_samples == n_bytes // 2, "a chunk behind it is no sound"
 
 
-@pytest.mark.parametrize(("kind", "place", "form"), [("RF64", 28, "<Q"), ("W64", None, "<Q"), ("AIFF", None, ">I")])
-def test_sizes_of_rf64_w64_and_aiff(tmp_path: Path, kind: str, place: int | None, form: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "place", "form"),
+    [("RF64", 28, "<Q"), ("W64", None, "<Q"), ("AIFF", None, ">I"), ("CAF", None, ">q"), ("AU", 8, ">I")],
+)
+def test_sizes_of_what_is_no_wav(tmp_path: Path, kind: str, place: int | None, form: str) -> None:
     """A size that is too small, or 0 as a recorder leaves it that lost power."""
     content = wav(sound(1, RATE, 2), "PCM_24", kind)
     (tmp_path / "right").write_bytes(content)
     expected = whole(tmp_path / "right")
     n_audio = RATE * 2 * 3
-    headers = {"RF64": 0, "W64": 24, "AIFF": 8}[kind]
+    headers = {"RF64": 0, "W64": 24, "AIFF": 8, "CAF": 4, "AU": 0}[kind]
     # where the size of the samples stands
-    sizes = [i for i in range(200) if content[i : i + struct.calcsize(form)] == struct.pack(form, n_audio + headers)]
+    sizes = [i for i in range(5000) if content[i : i + struct.calcsize(form)] == struct.pack(form, n_audio + headers)]
     assert sizes
     for declared in (headers, headers + 6000):
         damaged = bytearray(content)
@@ -235,6 +238,29 @@ def test_sizes_of_rf64_w64_and_aiff(tmp_path: Path, kind: str, place: int | None
         path = tmp_path / "wrong"
         path.write_bytes(damaged)
         assert_is(path, expected)
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(AudioError, match=r"cut short: its header promises \d+ bytes of audio, \d+ are there"):
+        probe(path)
+    n_there = probe(path, allow_cut_short=True).n_samples
+    assert n_there >= RATE // 2 - 400
+    np.testing.assert_array_equal(read_crop(path, 0.2, 0.2, RATE), expected[RATE // 5 : RATE // 5 * 2])
+
+
+@pytest.mark.parametrize("kind", ["CAF", "AU"])
+@pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"])
+def test_codings_of_caf_and_au(tmp_path: Path, kind: str, subtype: str) -> None:
+    """A size of half makes the samples be read as they lie."""
+    content = wav(sound(1, RATE, 2), subtype, kind)
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    expected = whole(path)
+    n_audio = len(expected) * 2 * {"PCM_16": 2, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}.get(subtype, 1)
+    form, more = (">q", 4) if kind == "CAF" else (">I", 0)
+    right, wrong = struct.pack(form, n_audio + more), struct.pack(form, n_audio // 2 + more)
+    assert right in content[:5000]
+    path.write_bytes(content.replace(right, wrong, 1))
+    assert probe(path).notes
+    assert_is(path, expected)
 
 
 def flac(path: Path, samples: Sound, subtype: str = "PCM_16") -> bytes:

@@ -122,7 +122,7 @@ def test_what_stands_in_a_class_folder_and_is_no_recording(tmp_path: Path) -> No
     assert reasons["nowhere.wav"] == "no such file or directory"
     assert "links" in reasons["round.wav"]
     assert reasons["folder.wav"].startswith("is a folder")
-    assert reasons["notes.txt"] == "no audio file by its name"
+    assert reasons["notes.txt"] == "no audio, by its name and content"
 
 
 def test_the_background_is_no_class(tmp_path: Path) -> None:

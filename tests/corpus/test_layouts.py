@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from aer.corpus.discovery import find_corpus
-from aer.corpus.layouts import FILENAME, OUTSIDE, RESAMPLED, CsvListing, list_class_folders, parse_csv
+from aer.corpus.layouts import FILENAME, NO_AUDIO, OUTSIDE, RESAMPLED, CsvListing, list_class_folders, parse_csv
 from aer.corpus.preparation.sources import list_sources
 from aer.errors import InputError
 
@@ -64,6 +64,18 @@ def test_training_refuses_what_prepare_goes_on_without(tmp_path: Path) -> None:
     sources = list_sources(tmp_path, None)
     assert [source.name for source in sources.found] == ["wren/a.wav"]
     assert sources.skipped == (("list.csv", OUTSIDE), ("owl", "has no recordings"))
+
+
+def test_content_makes_a_recording_where_the_name_does_not(tmp_path: Path) -> None:
+    write(tmp_path / "wren/a.wav").rename(tmp_path / "wren/a")
+    write(tmp_path / "wren/b.flac").rename(tmp_path / "wren/b.001")
+    (tmp_path / "wren/notes.txt").write_text("The free text")
+    assert [path.path.name for path in find_corpus(tmp_path).recordings] == ["a", "b.001"]
+    sources = list_sources(tmp_path, None)
+    assert [source.name for source in sources.found] == ["wren/a", "wren/b.001"]
+    assert sources.skipped == (("wren/notes.txt", NO_AUDIO),)
+    (tmp_path / "list.csv").write_text("ebird_code,filename\nwren,a\n")
+    assert ("wren/b.001", "is not in list.csv") in list_sources(tmp_path, tmp_path / "list.csv").skipped
 
 
 @pytest.mark.parametrize("text", ["path,labels\n../out.wav,wren\n", "ebird_code,filename\nwren,../../out.wav\n"])

@@ -1,18 +1,21 @@
 """Which files are recordings, and what they are called."""
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from helpers.encoded import encode, sound
 from helpers.paths import ROOT
 from helpers.recordings import recognised, recordings_of, write
 from helpers.tiny_predict import tiny_plan
 
 from aer.errors import InputError
-from aer.inference.recordings import Recording, find_recordings
+from aer.inference.recordings import SEGMENTS_COLUMNS, Recording, find_recordings, no_audio_line
 
 
 def test_what_recordings_are_called(folder: Path) -> None:
@@ -32,6 +35,33 @@ def test_what_recordings_are_called(folder: Path) -> None:
     (folder / "bare").mkdir()
     with pytest.raises(InputError, match="no recordings there"):
         find_recordings([folder / "bare"])
+
+
+def test_nothing_that_could_be_audio_is_passed_over(tmp_path: Path) -> None:
+    wav = write(tmp_path / "a.wav", 0.1, 1).read_bytes()
+    encode(tmp_path / "b.mp2", [(sound(1, 44100), 44100)], "mp2").rename(tmp_path / "b")
+    encode(tmp_path / "c.wv", [(sound(1, 16000), 16000)], "wavpack").rename(tmp_path / "c.001")
+    (tmp_path / "d.dat").write_bytes(wav)
+    # by their names
+    for name in ("e.wac", "f.ape", "g.MP2", "h.3gp"):
+        (tmp_path / name).write_bytes(b"anything")
+    texts = ("The free text", "MAC OS notes", "MP+ and more", "", "RIFF")
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.TXT").write_text(text)
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(5000))
+    (tmp_path / "README").write_text("where it was")
+    (tmp_path / "nowhere.txt").symlink_to("gone")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / ".hidden").write_bytes(wav)
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut/segments.csv").write_text(",".join(SEGMENTS_COLUMNS) + "\n")
+    (tmp_path / "cut/a.wav").write_bytes(wav)
+    no_audio: Counter[str] = Counter()
+    names = [recording.name for recording in find_recordings([tmp_path], no_audio)]
+    assert names == ["a.wav", "b", "c.001", "d.dat", "e.wac", "f.ape", "g.MP2", "h.3gp"]
+    assert no_audio == {".txt": 6, ".jpg": 1, "without suffix": 2}
+    assert no_audio_line(no_audio) == "no audio: 6 .txt, 2 without suffix, 1 .jpg"
+    assert no_audio_line(Counter()) == ""
 
 
 def test_links_and_closed_folders(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aer.corpus.layouts import FILENAME, FOLDER, NO_AUDIO, has_audio_suffix, list_class_folders, parse_csv, visible
+from aer.audio.sniff import could_be_audio
+from aer.corpus.layouts import FILENAME, FOLDER, NO_AUDIO, list_class_folders, parse_csv, visible
 from aer.errors import InputError
 from aer.utils.csv_files import read_table
 from aer.utils.text import printable
@@ -121,7 +122,7 @@ def _add(path: Path, name: str, row: dict[str, str], found: list[Source], skippe
         skipped.append((name, FOLDER))
     elif not stat.S_ISREG(status.st_mode):
         skipped.append((name, "is no ordinary file"))
-    elif not has_audio_suffix(path):
+    elif not could_be_audio(path):
         skipped.append((name, NO_AUDIO))
     else:
         found.append(Source(path, name, status.st_size, status.st_mtime_ns, row))
@@ -138,6 +139,6 @@ def _unlisted(base: Path, names: Iterable[str], folders: Iterable[Path]) -> list
         except InputError:
             # what the CSV lists of it has been skipped already, with this very reason
             continue
-        recordings = filter(has_audio_suffix, entries)
+        recordings = filter(could_be_audio, entries)
         unlisted += [_name_below(base, entry) for entry in recordings if str(entry) not in listed]
     return unlisted

@@ -96,7 +96,7 @@ def bad_files(raw: Path) -> dict[str, str]:
         "robin/empty.wav": "is empty",
         "robin/cut.wav": "cut short",
         "robin/text.mp3": "not audio",
-        "robin/notes.txt": "no audio file by its name",
+        "robin/notes.txt": "no audio, by its name and content",
         "robin/none.wav": "has no samples",
         "robin/silent.wav": "is silent",
         "robin/nan.wav": "NaN",
