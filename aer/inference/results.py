@@ -27,7 +27,7 @@ class FileResult:
     name: str  # as the outputs name it: below the folder that was given, with slashes
     path: str
     status: Status
-    reason: str  # why it is not "ok"; "" where it is
+    reason: str  # why it is not "ok", or what is odd about it; "" for most
     duration_s: float  # 0 where that is not known
     events: tuple[Event, ...]  # by start, then class
     classes: tuple[str, ...]
