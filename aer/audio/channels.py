@@ -54,35 +54,63 @@ def resolve(channels: Channels, n_channels: int) -> int | None:
     return channels - 1
 
 
+class LevelMeter:
+    """Measures a recording whose blocks (samples, channels) are added one by one; how it is cut makes no difference."""
+
+    def __init__(self) -> None:
+        self.n_samples = 0
+        # the largest magnitude in any channel
+        self.peak = 0.0
+        self._products: npt.NDArray[np.float64] | None = None
+        self._sums: npt.NDArray[np.float64] | None = None
+
+    def add(self, block: Samples) -> None:
+        """Take in the next block."""
+        if not len(block):
+            return
+        # samples that are not finite end what is heard: the caller looks
+        with np.errstate(invalid="ignore", over="ignore"):
+            self.peak = max(self.peak, float(block.max()), -float(block.min()))
+            # a row per channel: sums along rows of two samples take ten times as long
+            rows = np.ascontiguousarray(block.T, dtype=np.float64)
+            # not by BLAS, whose threads would wait for cores that other processes have
+            products, sums = np.einsum("it,jt->ij", rows, rows), rows.sum(axis=1)
+        self._products = products if self._products is None else self._products + products
+        self._sums = sums if self._sums is None else self._sums + sums
+        self.n_samples += len(block)
+
+    def levels(self) -> ChannelLevels:
+        """Return the channels' power and correlation; those of no block are empty."""
+        if self._products is None or self._sums is None:
+            return ChannelLevels(np.zeros(0), np.zeros((0, 0)))
+        # a constant offset says nothing of the sound
+        mean = self._sums / self.n_samples
+        covariance = self._products / self.n_samples - np.outer(mean, mean)
+        power = np.maximum(np.diag(covariance), 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            correlation = covariance / np.sqrt(np.outer(power, power))
+        return ChannelLevels(power, correlation)
+
+
 def channel_levels(blocks: Iterable[Samples]) -> ChannelLevels:
     """Return the channels' power and correlation over blocks (samples, channels); those of no block are empty."""
-    products: npt.NDArray[np.float64] | None = None
-    sums: npt.NDArray[np.float64] | None = None
-    n_samples = 0
+    meter = LevelMeter()
     for block in blocks:
-        wide = block.astype(np.float64)
-        products = wide.T @ wide if products is None else products + wide.T @ wide
-        sums = wide.sum(axis=0) if sums is None else sums + wide.sum(axis=0)
-        n_samples += len(block)
-    if products is None or sums is None or not n_samples:
-        return ChannelLevels(np.zeros(0), np.zeros((0, 0)))
-    # a constant offset says nothing of the sound
-    mean = sums / n_samples
-    covariance = products / n_samples - np.outer(mean, mean)
-    power = np.maximum(np.diag(covariance), 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = covariance / np.sqrt(np.outer(power, power))
-    return ChannelLevels(power, correlation)
+        meter.add(block)
+    return meter.levels()
 
 
-def channel_notes(levels: ChannelLevels) -> tuple[str, ...]:
-    """Return what is odd: dead channels, and pairs in opposite phase, which their mean silences. Numbers are from 1."""
+def channel_notes(levels: ChannelLevels, are_mixed: bool = True) -> tuple[str, ...]:
+    """Return what is odd: dead channels, and pairs in opposite phase, which their mean silences. Numbers are from 1.
+
+    Where the channels are not mixed, their phase does not matter.
+    """
     peak = levels.power.max(initial=0)
     if len(levels.power) < 2 or peak == 0:
         return ()
     dead = levels.power < DEAD * peak
     notes = [f"channel {index + 1} is dead" for index in np.flatnonzero(dead)]
-    for one in range(len(dead)):
+    for one in range(len(dead) if are_mixed else 0):
         for other in range(one + 1, len(dead)):
             if not dead[one] and not dead[other] and levels.correlation[one, other] < OPPOSITE:
                 notes.append(f"channels {one + 1} and {other + 1} are in opposite phase: their mean cancels the sound")

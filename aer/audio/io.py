@@ -10,7 +10,7 @@ import contextlib
 import functools
 import math
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import numpy as np
 import soxr
 
 from aer.audio.channels import channel_levels, pick_channel, resolve
-from aer.audio.info import AudioInfo, Waveform, audio_error, describe
+from aer.audio.info import AudioInfo, Samples, Waveform, audio_error, describe
 from aer.audio.readers import Reader, open_reader
 from aer.errors import AudioError, EmptyAudioError
 from aer.utils.channels import Channels
@@ -99,16 +99,19 @@ def read_crop(
 
 
 @contextlib.contextmanager
-def open_stream(path: Path, *, channels: Channels = "mix") -> Iterator[tuple[AudioInfo, Iterator[Waveform]]]:
+def open_stream(
+    path: Path, *, channels: Channels = "mix", observe: Callable[[Samples], object] | None = None
+) -> Iterator[tuple[AudioInfo, Iterator[Waveform]]]:
     """Open a recording: what is known of it, and its samples from start to end in mono blocks (samples,).
 
     They are at its own rate, and memory stays bounded however long it is. Raise AudioError as `read_crop` does; for
     what is damaged or cut short only once all blocks were given that can be heard: what is lost between them is zeros,
-    so that times are kept true. The error names the places in seconds.
+    so that times are kept true. The error names the places in seconds. `observe` is called with each block of all
+    channels (samples, channels), before they become one.
     """
     reader = _open(path)
     channel = _channel(path, reader, channels)
-    blocks = _all_blocks(path, reader, channel)
+    blocks = _all_blocks(path, reader, channel, observe)
     try:
         yield reader.info, blocks
     finally:
@@ -135,9 +138,13 @@ class Heard:
             self.error = error
 
 
-def _all_blocks(path: Path, reader: Reader, channel: int | None) -> Generator[Waveform, None, None]:
+def _all_blocks(
+    path: Path, reader: Reader, channel: int | None, observe: Callable[[Samples], object] | None
+) -> Generator[Waveform, None, None]:
     info, damages = reader.info, list(reader.info.damages)
     for block in reader.blocks(0, info.n_samples, damages):
+        if observe is not None:
+            observe(block)
         yield from _checked(path, pick_channel(block, channel))
     if damages:
         # how much a damaged frame at the end held is but a guess

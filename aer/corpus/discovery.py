@@ -41,7 +41,8 @@ PROGRESS_FROM = 2000
 class Recording:
     """One labelled recording; without labels, one in which nothing is to be found. `group`: its cell of `group_by`.
 
-    `duration_s` is that of what is there; `cut` says what is missing behind it, "" where nothing is.
+    `duration_s` is that of what is there; `cut` says what is missing behind it, "" where nothing is, and `notes`
+    what is odd about its header.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class Recording:
     sample_rate: int
     group: str | None = None
     cut: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,7 @@ def _probe_all(listed: Sequence[_Listed], channels: Channels) -> tuple[list[Reco
             check_channel(entry.path, info, channels)
         except AudioError as error:
             return entry.path, error.reason
-        return Recording(entry.path, entry.labels, info.duration_s, info.sample_rate, entry.group, info.cut)
+        return Recording(entry.path, entry.labels, info.duration_s, info.sample_rate, entry.group, info.cut, info.notes)
 
     with ThreadPoolExecutor(PROBE_THREADS) as threads:
         is_long = len(listed) >= PROGRESS_FROM

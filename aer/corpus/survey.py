@@ -10,6 +10,7 @@ import functools
 import hashlib
 import math
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aer.audio.channels import LevelMeter
 from aer.audio.info import Waveform
 from aer.audio.io import Heard, open_stream
+from aer.audio.notes import recording_notes
 from aer.corpus.discovery import Corpus, check_classes
 from aer.corpus.folds import assign_folds
 from aer.errors import AudioError, InputError, StoppedError
@@ -65,7 +68,7 @@ class Survey:
     `levels` has None for a recording that was not decoded or could not be: `failed` says why, by index. `partial` says
     what is missing of those that can be heard in part (without decoding: that are cut short). `duplicates` are groups
     of indices of the same audio. `folds` has the fold of every recording, or is None for the reason `no_folds`.
-    Decoding took `decode_s` seconds; None: only headers were read.
+    Decoding took `decode_s` seconds; None: only headers were read. `notes` says what is odd about recordings.
     """
 
     corpus: Corpus
@@ -77,6 +80,7 @@ class Survey:
     n_folds: int
     decode_s: float | None
     partial: dict[int, str] = field(default_factory=dict)
+    notes: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def across_classes(self, group: Sequence[int]) -> bool:
         """Tell whether a group of duplicates has different labels."""
@@ -147,51 +151,67 @@ def survey(
         folds = tuple(assign_folds(corpus, n_folds, fold_seed, grouped).tolist())
     except InputError as error:
         no_folds = str(error)
-    measured: list[Levels | None] = [None] * len(corpus.recordings)
+    recordings = dict(enumerate(corpus.recordings))
+    measured: dict[int, _Measured] = {}
     failed: dict[int, str] = {}
-    partial = {index: recording.cut for index, recording in enumerate(corpus.recordings) if recording.cut}
+    # what headers alone say
+    partial = {index: recording.cut for index, recording in recordings.items() if recording.cut}
+    notes = {index: recording.notes for index, recording in recordings.items() if recording.notes}
     began = time.monotonic()
     if not headers_only:
-        measured, failed, partial = _measure_all(corpus, workers, channels)
+        measured, failed = _measure_all(corpus, workers, channels)
+        partial = {index: one.reason for index, one in measured.items() if one.reason}
+        notes = {index: one.notes for index, one in measured.items() if one.notes}
     decode_s = None if headers_only else time.monotonic() - began
-    groups = duplicates(corpus, measured)
-    return Survey(corpus, tuple(measured), failed, groups, folds, no_folds, n_folds, decode_s, partial)
+    all_levels = tuple(measured[index].levels if index in measured else None for index in recordings)
+    groups = duplicates(corpus, all_levels)
+    return Survey(corpus, all_levels, failed, groups, folds, no_folds, n_folds, decode_s, partial, notes)
 
 
-def _measure(channels: Channels, task: tuple[int, Path]) -> tuple[Levels, str]:
-    """Return the levels of what can be heard, and what can't, "" for a whole recording."""
-    heard = Heard()
-    with open_stream(task[1], channels=channels) as (_, blocks):
+@dataclass(frozen=True)
+class _Measured:
+    """The levels of what can be heard of a recording, what can't ("": nothing), and what is odd about it."""
+
+    levels: Levels
+    reason: str
+    notes: tuple[str, ...]
+
+
+def _measure(channels: Channels, band_hz: float, task: tuple[int, Path]) -> _Measured:
+    heard, meter = Heard(), LevelMeter()
+    with open_stream(task[1], channels=channels, observe=meter.add) as (info, blocks):
         measured = levels(heard.over(blocks))
     if heard.error and not measured.n_samples:
         raise heard.error
-    return measured, heard.error.reason if heard.error else ""
+    notes = recording_notes(info, meter, channels, band_hz)
+    return _Measured(measured, heard.error.reason if heard.error else "", notes)
 
 
-def _measure_all(
-    corpus: Corpus, workers: int, channels: Channels
-) -> tuple[list[Levels | None], dict[int, str], dict[int, str]]:
-    """Return the levels of every recording; by index, why those without failed, and what is missing of others."""
-    measured: list[Levels | None] = [None] * len(corpus.recordings)
+def _measure_all(corpus: Corpus, workers: int, channels: Channels) -> tuple[dict[int, _Measured], dict[int, str]]:
+    """Return what is measured of the recordings, and why the others could not be decoded, by index."""
+    measured: dict[int, _Measured] = {}
     failed: dict[int, str] = {}
-    partial: dict[int, str] = {}
     tasks = [(index, recording.path) for index, recording in enumerate(corpus.recordings)]
     sizes = [_size_bytes(path) for _, path in tasks]
+    measure = functools.partial(_measure, channels, _band_hz(corpus))
     bar = ProgressBar(sum(sizes), "decoding", "B", scaled=True)
     try:
-        with (
-            bar,
-            contextlib.closing(map_files(functools.partial(_measure, channels), tasks, sizes, workers)) as results,
-        ):
+        with bar, contextlib.closing(map_files(measure, tasks, sizes, workers)) as results:
             for (index, _), result in results:
                 if isinstance(result, AudioError):
                     failed[index] = result.reason
                 else:
-                    measured[index], partial[index] = result
+                    measured[index] = result
                 bar.update(sizes[index])
     except KeyboardInterrupt as cause:
         raise StoppedError("the same command starts again (--quick reads headers only)", cause) from cause
-    return measured, dict(sorted(failed.items())), {index: why for index, why in sorted(partial.items()) if why}
+    return dict(sorted(measured.items())), dict(sorted(failed.items()))
+
+
+def _band_hz(corpus: Corpus) -> float:
+    """Return up to where most of the recordings reach: half of the most common sample rate."""
+    rates = Counter(recording.sample_rate for recording in corpus.recordings)
+    return max(rates, key=lambda rate: (rates[rate], rate)) / 2
 
 
 def _size_bytes(path: Path) -> int:

@@ -31,6 +31,7 @@ COLUMNS = (
     "duplicate_of",
     "fold",
     "error",
+    "notes",
 )
 
 
@@ -62,6 +63,8 @@ def describe(found: Survey, root: Path) -> str:
     ]
     partial = [f"{names[index]}: {printable(reason)}" for index, reason in found.partial.items()]
     lines += _listed("heard only in part", partial) if partial else []
+    notes = [f"{names[index]}: {printable('; '.join(some))}" for index, some in found.notes.items()]
+    lines += _listed("notes", notes) if notes else []
     if found.decode_s is None:
         return "\n".join([*lines, "not decoded (--quick): no word on duplicates, clipping and silence"])
     return "\n".join([*lines, *_decoded_lines(found, names), f"decoded in {found.decode_s:.1f} s"])
@@ -175,10 +178,11 @@ def write_details(found: Survey, csv: Path) -> None:
         header = (csv_path(recording.path), labels, f"{recording.duration_s:.6f}", recording.sample_rate)
         original = csv_path(recordings[first[index]].path) if index in first else ""
         fold = "" if found.folds is None else found.folds[index]
+        notes = "; ".join(found.notes.get(index, ()))
         error = found.failed.get(index) or found.partial.get(index, "")
-        rows.append((*header, *measured, original, fold, csv_text(error)))
-    n_empty = len(COLUMNS) - 2
-    rows += [(csv_path(path), *[""] * n_empty, csv_text(reason)) for path, reason in found.corpus.left_out]
+        rows.append((*header, *measured, original, fold, csv_text(error), csv_text(notes)))
+    n_empty = len(COLUMNS) - 3
+    rows += [(csv_path(path), *[""] * n_empty, csv_text(reason), "") for path, reason in found.corpus.left_out]
     write_csv(csv, COLUMNS, rows, ADVICE)
 
 

@@ -59,7 +59,7 @@ class _Collector:
             name=self.recording.name,
             path=str(self.recording.path),
             status=end.status,
-            reason=reason,
+            reason="; ".join(filter(None, [reason, *end.notes])),
             duration_s=duration_s,
             events=as_events(spans, used.classes, self._probabilities(spans), duration_s),
             classes=used.classes,

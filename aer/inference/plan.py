@@ -67,7 +67,9 @@ class Plan:
     @property
     def sizes(self) -> WindowSizes:
         """The windows that the models take."""
-        return WindowSizes(self.recogniser.sample_rate, self.recogniser.window_samples, self.hop_samples, self.channels)
+        used = self.recogniser
+        band_hz = max(bundle.settings.mel.fmax_hz for bundle in used.bundles)
+        return WindowSizes(used.sample_rate, used.window_samples, self.hop_samples, self.channels, band_hz)
 
 
 def load_plan(bundle_paths: Sequence[Path], options: Options, device: str) -> tuple[Plan, list[str]]:

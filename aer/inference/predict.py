@@ -151,10 +151,11 @@ def _recognise_all(
 
 def summary(results: Iterable[FileResult], done: Done, written: Sequence[Path]) -> str:
     """Return the last lines of `aer predict`. Raise AerError where not one recording could be read."""
-    n_events = n_files = 0
+    n_events = n_files = n_notes = 0
     bad: list[FileResult] = []
     for result in results:
         n_files, n_events = n_files + 1, n_events + len(result.events)
+        n_notes += result.status == "ok" and bool(result.reason)
         if result.status != "ok":
             # without the large arrays, as there may be many of them
             bad.append(replace(result, scores=np.zeros((0, 0), np.float32), embeddings=None))
@@ -167,6 +168,8 @@ def summary(results: Iterable[FileResult], done: Done, written: Sequence[Path]) 
     if bad:
         lines.append(f"{counted(len(bad), 'recording')} could not be read, or not to their end: files.csv names them")
     lines += [f"  {printable(result.name)}: {result.status}: {printable(result.reason)}" for result in bad[:MOST_LINES]]
+    if n_notes:
+        lines.append(f"{counted(n_notes, 'recording')} with notes: the column reason of files.csv has them")
     lines += [f"  {printable(path)}" for path in written[:MOST_LINES]]
     if len(written) > MOST_LINES:
         lines.append(f"  and {len(written) - MOST_LINES:,} more files")

@@ -30,7 +30,7 @@ class FileResult:
     name: str
     path: str
     status: Status
-    # why it is not "ok"; "" where it is
+    # why it is not "ok", or what is odd about it; "" for most
     reason: str
     # 0 where that is not known
     duration_s: float

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aer.audio.channels import LevelMeter
 from aer.audio.info import Waveform
 from aer.audio.io import Heard, open_stream, resampled
+from aer.audio.notes import recording_notes
 from aer.audio.windows import windows
 from aer.errors import AudioError, EmptyAudioError
 from aer.inference.recordings import Recording
@@ -33,6 +35,8 @@ class WindowSizes(NamedTuple):
     hop_samples: int
     # what is heard of several
     channels: Channels = MIX
+    # up to which the model listens; 0: not known
+    band_hz: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class End:
     reason: str
     # samples that were read, at the model's rate
     n_samples: int
+    # what is odd about what was read
+    notes: tuple[str, ...] = ()
 
 
 class _Reader(threading.Thread):
@@ -73,6 +79,8 @@ class _Reader(threading.Thread):
         self.room = threading.Semaphore(n_held)
         self.unwanted = threading.Event()
         self.heard = Heard()
+        self.meter = LevelMeter()
+        self.notes: tuple[str, ...] = ()
         # samples at the model's rate
         self.n_samples = 0
         self.silent = True
@@ -93,16 +101,17 @@ class _Reader(threading.Thread):
         return item
 
     def _decode(self) -> None:
-        rate, window_samples, hop_samples, channels = self.sizes
+        rate, window_samples, hop_samples, channels, band_hz = self.sizes
         try:
             if self.recording.trouble:
                 raise AudioError(self.recording.trouble)
-            with open_stream(self.recording.path, channels=channels) as (info, blocks):
+            with open_stream(self.recording.path, channels=channels, observe=self.meter.add) as (info, blocks):
                 share = hop_samples / max(info.n_samples * rate / info.sample_rate, hop_samples)
                 stream = self._at_model_rate(info.sample_rate, blocks)
                 for start, waveform in windows(stream, window_samples, hop_samples):
                     if not self._put(Window(self.index, start, waveform, share)):
                         return
+                self.notes = recording_notes(info, self.meter, channels, band_hz)
         except AudioError as error:
             self.heard.error = error
         self._put(Window(self.index, 0, None, 0.0, self._end()))
@@ -112,10 +121,10 @@ class _Reader(threading.Thread):
         if error is not None:
             if isinstance(error, EmptyAudioError):
                 return End("empty", error.reason, 0)
-            return End("partial" if self.n_samples else "failed", error.reason, self.n_samples)
+            return End("partial" if self.n_samples else "failed", error.reason, self.n_samples, self.notes)
         if not self.n_samples:
             return End("empty", f"too short: nothing is left of it at {self.sizes.sample_rate} Hz", 0)
-        return End("ok", "silent: all its samples are zero" if self.silent else "", self.n_samples)
+        return End("ok", "silent: all its samples are zero" if self.silent else "", self.n_samples, self.notes)
 
     def _at_model_rate(self, own_rate: int, blocks: Iterator[Waveform]) -> Iterator[Waveform]:
         """Yield the recording at the model's rate, up to where it can't be read any further.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aer.audio.channels import channel_levels, channel_notes
+from aer.audio.channels import LevelMeter, channel_levels, channel_notes
 from aer.audio.io import open_stream, read_crop
 from aer.errors import AudioError
 
@@ -73,3 +73,23 @@ def test_what_is_odd_is_noted() -> None:
     assert notes(noise, silence) == ("channel 2 is dead",)
     assert notes(silence + 0.25, noise, -noise)[0] == "channel 1 is dead", "an offset is no sound"
     assert notes(noise, noise) == notes(noise, faint) == notes(silence, silence) == notes(noise) == ()
+
+
+def test_an_observer_sees_all_channels_of_every_block(path: Path) -> None:
+    samples, _ = soundfile.read(path, dtype="float32")
+    meter = LevelMeter()
+    with open_stream(path, observe=meter.add) as (_, blocks):
+        mono = np.concatenate(list(blocks))
+    np.testing.assert_array_equal(mono, samples.mean(axis=1))
+    assert meter.n_samples == len(samples) and meter.peak == np.abs(samples).max()
+    np.testing.assert_allclose(meter.levels().power, samples.astype(np.float64).var(axis=0), rtol=1e-6)
+
+
+def test_the_loudest_channel_is_found_again_when_the_file_changes(path: Path) -> None:
+    samples, _ = soundfile.read(path, dtype="float32")
+    np.testing.assert_array_equal(read_crop(path, 0, 1, RATE, channels="loudest"), samples[:RATE, 1])
+    soundfile.write(path, np.concatenate([samples[:, ::-1] * [1, 0.1, 1], 2 * samples[:5, ::-1]]), RATE, "FLOAT")
+    changed, _ = soundfile.read(path, dtype="float32")
+    loudest = int(changed.var(axis=0).argmax())
+    assert loudest != 1
+    np.testing.assert_array_equal(read_crop(path, 0, 1, RATE, channels="loudest"), changed[:RATE, loudest])

@@ -163,6 +163,35 @@ def test_text(troubled: tuple[Path, pd.DataFrame, str]) -> None:
     assert "\x1b" not in text
 
 
+def test_what_is_odd_has_a_section_and_a_column(tmp_path: Path) -> None:
+    root = plain_corpus(tmp_path / "it")
+    stereo = np.stack([noise(30), -noise(30)], axis=1)
+    write(root / "wren/phase.wav", stereo)
+    write(root / "wren/narrow.wav", noise(31), RATE // 2)
+    power = write(root / "wren/power.wav", noise(32))
+    content = power.read_bytes()
+    at = content.index(b"data") + 4
+    power.write_bytes(content[:at] + bytes(4) + content[at + 4 :])
+    done = run(root, "--details", tmp_path / "d.csv")
+    lines = done.stdout.splitlines()
+    at = lines.index("notes: 3")
+    assert (
+        lines[at + 1]
+        == "  wren/narrow.wav: recorded at 4000 Hz: nothing above 2000 Hz, and the band reaches to 4000 Hz"
+    )
+    assert lines[at + 2].startswith("  wren/phase.wav: channels 1 and 2 are in opposite phase")
+    assert lines[at + 3] == "  wren/power.wav: its header promises 0 bytes of audio, 4000 are there"
+    table = pd.read_csv(tmp_path / "d.csv").set_index("path")
+    assert table["error"].isna().all() and table["notes"].notna().sum() == 3
+    assert "promises 0 bytes" in table.loc[str(power), "notes"]
+    # headers alone
+    done = run(root, "--quick")
+    assert "\nnotes: 1\n  wren/power.wav: its header promises" in done.stdout
+    # one channel is heard, and no phase matters
+    done = run(root, "--channels", "first")
+    assert "\nnotes: 2\n" in done.stdout and "opposite phase" not in done.stdout
+
+
 def test_across_folds_and_only_few_are_named(tmp_path: Path) -> None:
     root = plain_corpus(tmp_path / "it")
     for i in range(7):

@@ -59,8 +59,9 @@ def snapshot(root: Path) -> dict[str, bytes]:
 
 
 def report(root: Path) -> dict[str, tuple[str, str]]:
+    """Return status and reason by file, but for notes: a recording at a low rate has one."""
     table = pd.read_csv(root / "prepare_report.csv", encoding_errors="surrogateescape", keep_default_na=False)
-    return {row.file: (row.status, row.reason) for row in table.itertuples()}
+    return {row.file: (row.status, row.reason) for row in table.itertuples() if row.status != "note"}
 
 
 def bursts(rate: int, duration_s: float, at_s: list[float]) -> np.ndarray:

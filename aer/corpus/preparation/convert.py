@@ -14,8 +14,10 @@ from typing import Literal
 import soundfile
 
 from aer.audio.activity import energetic_spans, frame_energies, frame_samples, sounding_span
+from aer.audio.channels import LevelMeter
 from aer.audio.info import Waveform, audio_error
 from aer.audio.io import Heard, open_stream, resampled
+from aer.audio.notes import recording_notes
 from aer.audio.pcm import quantise
 from aer.errors import AerError
 from aer.utils.channels import MIX, Channels
@@ -69,7 +71,7 @@ class Clip:
 class Converted:
     """A recording as its header describes it (`n_samples` per channel), and the clips that were made of it.
 
-    `reason` says what of it can't be heard, "" where all of it is in the clips.
+    `reason` says what of it can't be heard, "" where all of it is in the clips; `notes`, what is odd about it.
     """
 
     sample_rate: int
@@ -77,6 +79,7 @@ class Converted:
     n_samples: int
     clips: tuple[Clip, ...]
     reason: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class _ClipFile(soundfile.SoundFile):  # type: ignore[misc]
@@ -111,9 +114,9 @@ def convert(target: Target, job: Job) -> Converted:
     """
     spans = _spans(job.source, target)
     parts: list[_Part] = []
-    heard = Heard()
+    heard, meter = Heard(), LevelMeter()
     try:
-        with open_stream(job.source, channels=target.channels) as (info, blocks):
+        with open_stream(job.source, channels=target.channels, observe=meter.add) as (info, blocks):
             stream = resampled(heard.over(blocks), info.sample_rate, target.sample_rate)
             _write_parts(job, target, spans, stream, parts)
         _check_sound(job, target, parts, heard)
@@ -131,7 +134,8 @@ def convert(target: Target, job: Job) -> Converted:
             part.file.close()
             part.path.unlink(missing_ok=True)
     reason = heard.error.reason if heard.error else ""
-    return Converted(info.sample_rate, info.channels, info.n_samples, clips, reason)
+    notes = recording_notes(info, meter, target.channels, target.sample_rate / 2)
+    return Converted(info.sample_rate, info.channels, info.n_samples, clips, reason, notes)
 
 
 def _check_sound(job: Job, target: Target, parts: list[_Part], heard: Heard) -> None:

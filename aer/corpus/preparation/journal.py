@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ADVICE = "make room, and the same command goes on"
 # fields that were added to `Converted`
-OPTIONAL = ("reason",)
+OPTIONAL = ("reason", "notes")
 # pydantic's settings for lines and what is in them: exact types, checked in instances too
 _STRICT = {"strict": True, "revalidate_instances": "always"}
 
@@ -139,7 +139,8 @@ def _add_line(journal: Journal, values: dict[str, Any]) -> None:
     else:
         converted = values["converted"]
         clips = tuple(Clip(**clip) for clip in converted["clips"])
-        entry = _checked(Entry(**{**values, "converted": Converted(**{**converted, "clips": clips})}))
+        lists = {"clips": clips, "notes": tuple(converted.get("notes", ()))}
+        entry = _checked(Entry(**{**values, "converted": Converted(**{**converted, **lists})}))
         if any("/" in clip.name for clip in clips):
             raise ValueError("a clip outside of its folder")
         journal.add(entry)

@@ -74,6 +74,7 @@ def write_tables(places: Places, outcome: Outcome, target: Target) -> None:
         write_csv(places.root / CLIPS_CSV, columns, [[row[column] for column in columns] for row in rows], ADVICE)
     notes = [(name, "left out", reason) for name, reason in outcome.left_out.items()]
     notes += [(name, "partial", entry.converted.reason) for name, entry in partial(outcome).items()]
+    notes += [(name, "note", "; ".join(entry.converted.notes)) for name, entry in noted(outcome).items()]
     notes += [(name, "clipped", note) for name, entry in outcome.entries.items() if (note := _clipping(entry))]
     notes += [
         (name, "stale", "no recording that is there gives this clip: it is not in the CSV") for name in outcome.stale
@@ -85,6 +86,11 @@ def write_tables(places: Places, outcome: Outcome, target: Target) -> None:
 def partial(outcome: Outcome) -> dict[str, Entry]:
     """Return those of the entries whose recordings can be heard only in part, by name."""
     return {name: entry for name, entry in outcome.entries.items() if entry.converted.reason}
+
+
+def noted(outcome: Outcome) -> dict[str, Entry]:
+    """Return those of the entries about whose recordings something is odd, by name."""
+    return {name: entry for name, entry in outcome.entries.items() if entry.converted.notes}
 
 
 def _kept_columns(columns: Sequence[str]) -> dict[str, str]:
@@ -143,6 +149,7 @@ def summary(places: Places, outcome: Outcome, target: Target) -> str:
     notes = [f"{n_out:,} left out"] * bool(n_out)
     notes += [f"{len(broken):,} heard only in part"] * bool(broken)
     n_clipped = sum(any(clip.n_clipped for clip in entry.converted.clips) for entry in outcome.entries.values())
+    notes += [f"{len(noted(outcome)):,} with notes"] * bool(noted(outcome))
     notes += [f"{n_clipped:,} louder than full scale"] * bool(n_clipped)
     notes += [f"{len(outcome.stale):,} files there that no recording gives"] * bool(outcome.stale)
     if notes:

@@ -1,4 +1,4 @@
-"""Recordings that are damaged or cut short: `aer prepare` takes what can be heard of them, at its time, and says so."""
+"""Recordings that are damaged, cut short or odd: `aer prepare` takes what can be heard, and says what not."""
 
 import json
 import shutil
@@ -68,13 +68,13 @@ def test_what_can_be_heard_is_in_the_clips_and_what_can_not_is_said(damaged: Pat
 
 
 def test_a_part_is_prepared_once_and_again_when_its_file_changes(damaged: Path) -> None:
-    prepare(damaged)
+    prepare(damaged, "--sample-rate", RATE)
     before = snapshot(damaged)
-    printed = prepare(damaged)
+    printed = prepare(damaged, "--sample-rate", RATE)
     assert "4 are done already" in printed and "0 of them now" in printed and "3 heard only in part" in printed
     assert snapshot(damaged) == before
     add(damaged, "robin/hole.flac", noise(6 * RATE, seed=1), RATE)
-    printed = prepare(damaged)
+    printed = prepare(damaged, "--sample-rate", RATE)
     assert "1 of them now" in printed and "2 heard only in part" in printed
     assert "robin/hole.flac" not in report(damaged)
 
@@ -107,7 +107,7 @@ def test_nothing_but_a_hole_is_left_out_with_the_reason_of_the_hole(tmp_path: Pa
 
 
 def test_journals_without_the_new_fields_are_read_and_sound_recordings_leave_none(damaged: Path) -> None:
-    prepare(damaged)
+    prepare(damaged, "--sample-rate", RATE)
     path = damaged / ".aer_prepare.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     entries = {line["name"]: line for line in lines if "name" in line}
@@ -119,3 +119,29 @@ def test_journals_without_the_new_fields_are_read_and_sound_recordings_leave_non
     assert read is not None and read.valid.keys() == entries.keys()
     assert read.valid["robin/hole.flac"].converted.reason.startswith("damaged from")
     assert read.valid["robin/whole.wav"].converted.reason == ""
+
+
+def test_what_is_odd_is_noted_once_and_kept(tmp_path: Path) -> None:
+    mono = noise(2 * RATE)
+    add(tmp_path, "robin/sound.wav", noise(2 * RATE, 2, 1), RATE)
+    add(tmp_path, "robin/phase.wav", np.concatenate([mono, -0.9 * mono], axis=1), RATE)
+    add(tmp_path, "robin/dead.flac", np.concatenate([0 * mono, mono], axis=1), RATE)
+    add(tmp_path, "wren/integers.wav", np.rint(mono * 30_000), RATE, "FLOAT")
+    add(tmp_path, "wren/narrow.wav", noise(8000), 8000)
+    odd = {
+        "robin/phase.wav": "channels 1 and 2 are in opposite phase",
+        "robin/dead.flac": "channel 1 is dead",
+        "wren/integers.wav": "times full scale: integers stored as floats?",
+        "wren/narrow.wav": "recorded at 8000 Hz: nothing above 4000 Hz, and the band reaches to 8000 Hz",
+    }
+    for expected_now in ("5 of them now", "0 of them now"):
+        printed = prepare(tmp_path, "--sample-rate", RATE)
+        assert expected_now in printed and "4 with notes" in printed
+        table = pd.read_csv(tmp_path / "prepare_report.csv")
+        notes = table[table["status"] == "note"].set_index("file")["reason"].to_dict()
+        assert notes.keys() == odd.keys()
+        for name, words in odd.items():
+            assert words in notes[name]
+    prepare(tmp_path, "--sample-rate", RATE, "--channels", "first")
+    table = pd.read_csv(tmp_path / "prepare_report.csv")
+    assert "robin/phase.wav" not in set(table["file"]) and "robin/dead.flac" in set(table["file"])

@@ -174,5 +174,5 @@ def test_channels_and_what_was_made_before_there_were_any(tmp_path: Path) -> Non
         assert "are done already" not in printed
         assert np.array_equal(clip(tmp_path, "robin/a.wav"), raw[:, index])
         reasons = pd.read_csv(tmp_path / "prepare_report.csv")["reason"].tolist()
-        assert reasons == ["has no channel 2: there is 1"] * (channels == "2")
+        assert ("has no channel 2: there is 1" in reasons) == (channels == "2")
     assert "2 are done already" in prepare(tmp_path, "--channels", "loudest")

@@ -161,7 +161,13 @@ def test_a_file_without_permission(corpus: Path) -> None:
 def test_a_class_without_recordings_is_named(corpus: Path) -> None:
     (corpus / "raw_train_audio/owl").mkdir()
     assert "  owl: has no recordings\n" in prepare(corpus)
-    assert pd.read_csv(corpus / "prepare_report.csv").to_numpy().tolist() == [["owl", "left out", "has no recordings"]]
+    assert report(corpus) == {"owl": ("left out", "has no recordings")}
+    lines = (corpus / "prepare_report.csv").read_text().splitlines()
+    assert lines == [
+        "file,status,reason",
+        "owl,left out,has no recordings",
+        'robin/b.flac,note,"recorded at 22050 Hz: nothing above 11025 Hz, and the band reaches to 16000 Hz"',
+    ]
 
 
 def test_both_durations_of_the_csv_are_kept_and_classes_stay_below(corpus: Path) -> None:
