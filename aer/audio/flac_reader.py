@@ -13,7 +13,7 @@ import numpy.typing as npt
 import soundfile
 
 from aer.audio import flac
-from aer.audio.containers import UnknownFormatError
+from aer.audio.container_file import UnknownFormatError
 from aer.audio.frames import Units, decoder
 from aer.audio.indexed import N_CACHED, Index, cache_key
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate

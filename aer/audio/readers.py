@@ -8,7 +8,8 @@ from typing import Protocol
 import soundfile
 
 from aer.audio import chunks, sniff
-from aer.audio.containers import ContainerReader, UnknownFormatError
+from aer.audio.container_file import UnknownFormatError
+from aer.audio.containers import ContainerReader
 from aer.audio.fallback import AudioreadReader
 from aer.audio.flac_reader import FlacReader
 from aer.audio.indexed import cache_key
