@@ -1,14 +1,10 @@
 """Reading through FFmpeg's libraries (PyAV): M4A, MP4, MKA, WEBM, WMA, AAC, AMR, WavPack, APE and what else it knows.
 
 The audio track that the container calls the default one is read, or the first. Rate and layout are those of its decoded
-frames, never of text. FFmpeg gets the open file and no path, no protocol, and no demuxer that follows references, so
-that it can't be led to other files or the network. The length is counted as a full decode by ffmpeg gives it.
+frames, never of text. The length is counted as a full decode by ffmpeg gives it.
 """
 
-import contextlib
-import io
 import itertools
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,17 +14,13 @@ from typing import Any
 import av
 import numpy as np
 
-from aer.audio.frames import BLOCK_SAMPLES, STRICT, WITH_CHECKSUMS, as_float, with_channels
+from aer.audio.container_file import open_container, words_of
+from aer.audio.frames import BLOCK_SAMPLES, as_float, with_channels
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
-from aer.audio.sniff import ENCRYPTED, advice
+from aer.audio.mapping import mapped
+from aer.audio.raw_frames import is_cut
 from aer.errors import EmptyAudioError
 
-_FORMATS = (
-    "aa aac ac3 act adx aiff amr ape apm asf ast au avi bit caf dfpwm dsf dts dtshd eac3 flac flv gsm hca "
-    "iff ircam lc3 loas matroska mov mp3 mpc mpc8 mpeg mpegts nut ogg oma osq qcp qoa rm rso sbc "
-    "shn sox tak tta voc vqf w64 wav wsd wv xwma"
-)
-OPTIONS = {"format_whitelist": ",".join(_FORMATS.split()), "protocol_whitelist": "none"}
 # their headers say how long they are; of others FFmpeg guesses it from the bit rate
 WITH_LENGTH = frozenset(
     ["aiff", "ape", "asf", "avi", "caf", "flac", "matroska", "mov", "mpc", "mpc8", "tta", "w64", "wav", "wv"]
@@ -40,15 +32,9 @@ SEEKABLE = frozenset({("mov", "alac"), ("mov", "flac"), ("wv", "wavpack"), ("tta
 SLACK_S = 0.2
 # the same where times are whole samples: a decoder's delay
 SLACK_SAMPLES = 1024
-# codings in an MP4 that say that it is encrypted
-ENCRYPTED_TAGS = ("drms", "enca")
 TAIL_PACKETS = 12
 # packets of which one must give sound
 FIRST_TRIES = 50
-
-
-class UnknownFormatError(Exception):
-    """A file that a reader does not know, and why; the next one is asked."""
 
 
 @dataclass(frozen=True)
@@ -58,55 +44,6 @@ class Track:
     info: AudioInfo
     # pts of the first sample, where times are whole samples without gaps; else None: no seek
     origin: int | None
-
-
-class _File(io.BufferedReader):
-    """A file that refuses a seek to a place before its start by -1, as FFmpeg does; PyAV would print the exception."""
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        try:
-            return super().seek(offset, whence)
-        except OSError:
-            return -1
-
-
-@contextlib.contextmanager
-def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
-    """Open a file, and give the container and its audio track. Raise UnknownFormatError where there is none."""
-    with contextlib.ExitStack() as stack:
-        file = stack.enter_context(_File(io.FileIO(path)))
-        try:
-            container: Any = stack.enter_context(av.open(file, options=OPTIONS))
-        except (av.error.FFmpegError, ValueError, UnicodeDecodeError) as error:
-            raise UnknownFormatError(_words(error)) from error
-        tracks = list(container.streams.audio)
-        if not tracks:
-            raise audio_error(path, ": ".join(filter(None, ["has no audio track", advice(path)])))
-        default = [track for track in tracks if "default" in str(track.disposition.name or "").lower()]
-        track = (default or tracks)[0]
-        if track.codec_context is None:
-            raise audio_error(
-                path, "its audio track can't be decoded: its coding is not known, or it is encrypted (DRM)"
-            )
-        if _tag(track) in ENCRYPTED_TAGS:
-            # it would be decoded to noise
-            raise audio_error(path, f"its audio track can't be decoded: {ENCRYPTED}")
-        track.codec_context.thread_count = 1
-        if track.codec_context.name in WITH_CHECKSUMS:
-            track.codec_context.options = STRICT
-        yield container, track
-
-
-def _tag(track: Any) -> str:
-    """Return what the container calls the coding."""
-    try:
-        return str(track.codec_context.codec_tag)
-    except UnicodeDecodeError:
-        return ""
-
-
-def _words(error: Exception) -> str:
-    return str(getattr(error, "strerror", "") or error).lower()
 
 
 class ContainerReader:
@@ -191,14 +128,14 @@ def _decoded(container: Any, track: Any) -> Iterator[tuple[Any, str, Any]]:
         try:
             packet = next(packets, None)
         except av.error.FFmpegError as error:
-            yield None, _words(error), None
+            yield None, words_of(error), None
             return
         if packet is None:
             return
         try:
             frames = packet.decode()
         except av.error.FFmpegError as error:
-            yield None, _words(error), packet
+            yield None, words_of(error), packet
             continue
         for frame in frames:
             if frame.samples:
@@ -236,6 +173,9 @@ def _walk(path: Path, n_bytes: int, changed_ns: int) -> Track:
         origin = None
         n_samples = _count(path, rate, damages)
     cut = [damage for damage in damages if damage.stop is None]
+    if not cut and _is_cut(path, names):
+        # no length is promised, only a frame or a size
+        cut = [Damage(n_samples, None, f"cut short: the file ends within its sound, at {n_samples / rate:.3f} s")]
     # an AVI counts whole chunks
     slack = SLACK_SAMPLES if exact and "avi" not in names else SLACK_S * rate
     if promised is not None and promised - n_samples > slack and not cut:
@@ -247,6 +187,11 @@ def _walk(path: Path, n_bytes: int, changed_ns: int) -> Track:
     if n_samples <= 0:
         raise audio_error(path, "has no samples", EmptyAudioError)
     return Track(AudioInfo(rate, channels, n_samples, notes, tuple(cut)), origin)
+
+
+def _is_cut(path: Path, names: set[str]) -> bool:
+    with mapped(path) as data:
+        return any(is_cut(data, len(data), name) for name in names)
 
 
 def _notes(container: Any, track: Any) -> tuple[str, ...]:
@@ -279,7 +224,7 @@ def _packets_end(path: Path) -> tuple[int | None, str, int]:
                 end = packet.pts + packet.duration
                 recent = [*recent[-TAIL_PACKETS:], packet.pts]
         except av.error.FFmpegError as error:
-            return None, _words(error), 0
+            return None, words_of(error), 0
     return end, "", recent[0] if recent else 0
 
 

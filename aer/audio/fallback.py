@@ -10,7 +10,7 @@ from pathlib import Path
 import audioread
 import numpy as np
 
-from aer.audio.containers import UnknownFormatError
+from aer.audio.container_file import UnknownFormatError
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
 from aer.errors import EmptyAudioError
 

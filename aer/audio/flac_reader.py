@@ -13,7 +13,7 @@ import numpy.typing as npt
 import soundfile
 
 from aer.audio import flac
-from aer.audio.containers import UnknownFormatError
+from aer.audio.container_file import UnknownFormatError
 from aer.audio.frames import Units, decoder
 from aer.audio.indexed import N_CACHED, Index, cache_key
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
@@ -32,12 +32,7 @@ class FlacReader:
 
     def __init__(self, path: Path):
         self.path = path
-        with mapped(path) as data:
-            header = flac.stream_info(data)
-            if header is None:
-                raise UnknownFormatError("no FLAC header")
-            checked_rate(path, header.sample_rate)
-            end = flac.last_end(data, header, len(data))
+        header, end = _header_and_end(*cache_key(path))
         self.is_sound = header.tag_bytes == 0 and 0 < header.total == end
         if self.is_sound:
             self.info = AudioInfo(header.sample_rate, header.channels, header.total)
@@ -62,6 +57,17 @@ class FlacReader:
         if self.is_sound:
             damages += [damage for damage in index.info.damages if damage.touches(position, stop)]
         yield from index.blocks(self.path, position, stop, damages)
+
+
+@lru_cache(maxsize=256)
+def _header_and_end(path: Path, n_bytes: int, changed_ns: int) -> tuple[flac.StreamInfo, int]:
+    """Return STREAMINFO and where the last frame ends."""
+    with mapped(path) as data:
+        header = flac.stream_info(data)
+        if header is None:
+            raise UnknownFormatError("no FLAC header")
+        checked_rate(path, header.sample_rate)
+        return header, flac.last_end(data, header, n_bytes)
 
 
 @lru_cache(N_CACHED)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from aer.audio import mpeg
-from aer.audio.containers import UnknownFormatError
+from aer.audio.container_file import UnknownFormatError
 from aer.audio.frames import Units
 from aer.audio.indexed import N_CACHED, Index, cache_key
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate

@@ -10,7 +10,8 @@ import numpy as np
 import soundfile
 
 from aer.audio import ogg
-from aer.audio.containers import ContainerReader, UnknownFormatError
+from aer.audio.container_file import UnknownFormatError
+from aer.audio.containers import ContainerReader
 from aer.audio.frames import Units
 from aer.audio.indexed import N_CACHED, Index, cache_key
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate

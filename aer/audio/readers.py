@@ -1,15 +1,18 @@
 """Which reader takes which kind of recording, and why: one table, tried from left to right."""
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 import soundfile
 
 from aer.audio import chunks, sniff
-from aer.audio.containers import ContainerReader, UnknownFormatError
+from aer.audio.container_file import UnknownFormatError
+from aer.audio.containers import ContainerReader
 from aer.audio.fallback import AudioreadReader
 from aer.audio.flac_reader import FlacReader
+from aer.audio.indexed import cache_key
 from aer.audio.info import AudioInfo, Damage, Samples, audio_error, checked_rate
 from aer.audio.mapping import mapped
 from aer.audio.mpeg_reader import MpegReader
@@ -32,45 +35,46 @@ class SoundReader:
 
     def __init__(self, path: Path):
         self.path = path
-        self.layout = _layout(path)
-        with self._open() as file:
-            info = read_info(path, file)
-        layout = self.layout
-        damages, notes = info.damages, info.notes
-        if layout is not None and layout.is_cut:
-            words = f"its header promises {layout.declared} bytes of audio, {layout.present} are there"
-            damages = (Damage(info.n_samples, None, f"cut short: {words}", is_promised=True),)
-        elif layout is not None and layout.has_more:
-            notes = (f"its header promises {layout.declared} bytes of audio, {layout.present} are there",)
-        self.info = AudioInfo(info.sample_rate, info.channels, info.n_samples, notes, damages)
-
-    def _open(self) -> SoundFile:
-        layout = self.layout
-        if layout is None or not layout.has_more:
-            try:
-                return SoundFile(self.path)
-            except soundfile.LibsndfileError:
-                # libsndfile refuses a CAF that is cut short
-                if layout is None or not (layout.is_cut and layout.subtype and layout.n_samples):
-                    raise
-                checked_rate(self.path, layout.sample_rate)
-                return open_raw(self.path, layout)
-        if not layout.subtype:
-            raise UnknownFormatError("its header gives a wrong size of what is no plain samples")
-        checked_rate(self.path, layout.sample_rate)
-        if layout.n_samples == 0:
-            raise audio_error(self.path, "has no samples", EmptyAudioError)
-        return open_raw(self.path, layout)
+        self.layout, self.info = _sound(*cache_key(path))
 
     def blocks(self, first: int, stop: int, damages: list[Damage]) -> Iterator[Samples]:
         """Yield samples `first` to `stop` in blocks (samples, channels)."""
-        with self._open() as file:
+        with _open(self.path, self.layout) as file:
             yield from SndfileReader(self.path, file, self.info).blocks(first, stop, damages)
 
 
-def _layout(path: Path) -> chunks.Layout | None:
+@lru_cache(maxsize=256)
+def _sound(path: Path, n_bytes: int, changed_ns: int) -> tuple[chunks.Layout | None, AudioInfo]:
+    """Return where the samples lie, and rate, channels, length. Size and time of change are there for the cache."""
     with mapped(path) as data:
-        return chunks.read_layout(data, len(data))
+        layout = chunks.read_layout(data, n_bytes)
+    with _open(path, layout) as file:
+        info = read_info(path, file)
+    damages, notes = info.damages, info.notes
+    if layout is not None and layout.is_cut:
+        words = f"its header promises {layout.declared} bytes of audio, {layout.present} are there"
+        damages = (Damage(info.n_samples, None, f"cut short: {words}", is_promised=True),)
+    elif layout is not None and layout.has_more:
+        notes = (f"its header promises {layout.declared} bytes of audio, {layout.present} are there",)
+    return layout, AudioInfo(info.sample_rate, info.channels, info.n_samples, notes, damages)
+
+
+def _open(path: Path, layout: chunks.Layout | None) -> SoundFile:
+    if layout is None or not layout.has_more:
+        try:
+            return SoundFile(path)
+        except soundfile.LibsndfileError:
+            # libsndfile refuses a CAF that is cut short
+            if layout is None or not (layout.is_cut and layout.subtype and layout.n_samples):
+                raise
+            checked_rate(path, layout.sample_rate)
+            return open_raw(path, layout)
+    if not layout.subtype:
+        raise UnknownFormatError("its header gives a wrong size of what is no plain samples")
+    checked_rate(path, layout.sample_rate)
+    if layout.n_samples == 0:
+        raise audio_error(path, "has no samples", EmptyAudioError)
+    return open_raw(path, layout)
 
 
 TABLE: dict[str, tuple[Callable[[Path], Reader], ...]] = {
@@ -109,13 +113,20 @@ TABLE: dict[str, tuple[Callable[[Path], Reader], ...]] = {
 }
 
 
+@lru_cache(maxsize=256)
+def _kind(path: Path, n_bytes: int, changed_ns: int) -> tuple[str, bool]:
+    """Return the kind of a file, and whether one without is text."""
+    kind = sniff.kind_of(path)
+    if kind:
+        return kind, False
+    # some of libsndfile's headers are text (NIST SPHERE); FFmpeg would follow a playlist
+    with path.open("rb") as file:
+        return "", sniff.is_text(file.read(sniff.HEAD_BYTES))
+
+
 def open_reader(path: Path) -> Reader:
     """Return the reader of a recording. Raise AudioError where none takes it, or where it holds no samples."""
-    with path.open("rb") as file:
-        head = file.read(sniff.HEAD_BYTES)
-    kind = sniff.kind_of(path)
-    # some of libsndfile's headers are text (NIST SPHERE); FFmpeg would follow a playlist
-    is_text = not kind and sniff.is_text(head)
+    kind, is_text = _kind(*cache_key(path))
     reasons: list[str] = []
     for reader in (SoundReader,) if is_text else TABLE.get(kind, TABLE[""]):
         try:

@@ -1,11 +1,11 @@
 """What a file is by its first bytes, not by its name; and what to do about one that is no recording."""
 
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 from aer.audio import mpeg
 from aer.audio.info import SUFFIXES
+from aer.audio.raw_frames import ac3_bytes, adts_bytes, frames_follow
 from aer.audio.tags import after_tags
 
 HEAD_BYTES = 1 << 16
@@ -55,9 +55,6 @@ MAGIC: tuple[tuple[str, int, bytes], ...] = (
 NEVER_TEXT = frozenset(["mp4", "ape", "musepack", "real"])
 # RIFF and FORM say at byte 8 what they hold
 FORMS = {b"WAVE": "wav", b"AIFF": "aiff", b"AIFC": "aiff", b"AVI ": "avi", b"8SVX": "svx", b"16SV": "svx"}
-# their sync words, and how the length of a frame is found, to see whether another one follows
-_AC3_RATES_HZ = (48000, 44100, 32000)
-_AC3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
 
 
 def kind_of(path: Path, head_bytes: int = HEAD_BYTES) -> str:
@@ -99,9 +96,9 @@ def kind_of_bytes(head: bytes, is_tagged: bool = False) -> str:
     for kind, place, magic in MAGIC:
         if head[place : place + len(magic)] == magic and not (kind in NEVER_TEXT and is_text(head)):
             return kind
-    if _frames_follow(head, _adts_bytes):
+    if frames_follow(head, adts_bytes):
         return "adts"
-    if _frames_follow(head, _ac3_bytes):
+    if frames_follow(head, ac3_bytes):
         return "ac3"
     # a cut-off or damaged beginning has the rest of a frame in front
     if is_text(head):
@@ -109,38 +106,6 @@ def kind_of_bytes(head: bytes, is_tagged: bool = False) -> str:
     if mpeg.first_frame(head, 0, min(len(head), 4096)) is not None:
         return "mpeg"
     return "mpeg" if is_tagged else ""
-
-
-def _frames_follow(head: bytes, length_of: Callable[[bytes], int], count: int = 3) -> bool:
-    """Return whether several frames follow each other from the start, or fewer up to the end."""
-    at = 0
-    for _ in range(count):
-        n_bytes = length_of(head[at : at + 8])
-        if not n_bytes:
-            return at > 0 and at == len(head)
-        at += n_bytes
-    return True
-
-
-def _adts_bytes(head: bytes) -> int:
-    """Return the length of an AAC frame by its header, 0 for none."""
-    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 > 12:
-        return 0
-    n_bytes = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
-    return n_bytes if n_bytes > 7 else 0
-
-
-def _ac3_bytes(head: bytes) -> int:
-    """Return the length of an AC-3 frame by its header, 0 for none."""
-    if len(head) < 6 or head[:2] != b"\x0b\x77":
-        return 0
-    if head[5] >> 3 > 10:
-        return 2 * (((head[2] & 7) << 8 | head[3]) + 1)
-    rate_code, size_code = head[4] >> 6, head[4] & 63
-    if rate_code == 3 or size_code > 37:
-        return 0
-    words = _AC3_KBPS[size_code // 2] * 1000 * 1536 // (16 * _AC3_RATES_HZ[rate_code])
-    return 2 * (words + (size_code % 2 if rate_code == 1 else 0))
 
 
 def is_text(head: bytes) -> bool:

@@ -253,3 +253,20 @@ def test_a_quarter_of_nothing(tmp_path: Path) -> None:
         content = path.read_bytes()
         path.write_bytes(content[: content.rindex(b"\xff", 0, 9000) if kind == "flac" else 300])
         assert heard(path)[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "rate"), [("ac3", "ac3", 48000), ("aac", "aac", RATE), ("avi", "pcm_s16le", RATE)]
+)
+def test_what_ends_within_a_frame_is_noted(tmp_path: Path, kind: str, codec: str, rate: int) -> None:
+    path = encode(tmp_path / f"a.{kind}", [(sound(4, rate), rate)], codec)
+    content = path.read_bytes()
+    found, reason = heard(path)
+    assert reason == ""
+    path.write_bytes(content[: len(content) * 2 // 3 + 1])
+    half, reason = heard(path)
+    assert re.search(r"cut short: the file ends within its sound, at \d\.\d{3} s", reason)
+    assert len(found) / 4 < len(half) < len(found)
+    if kind == "aac":
+        path.write_bytes(b"ID3\x04\x00\x00\x00\x00\x02\x00" + bytes(256) + content)
+        assert heard(path)[1] == "", "behind a tag"

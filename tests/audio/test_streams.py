@@ -9,7 +9,7 @@ import pytest
 from helpers.encoded import decode, encode, sound
 from helpers.paths import ROOT
 
-from aer.audio import containers
+from aer.audio import container_file
 from aer.audio.io import open_stream, probe, read_crop
 from aer.errors import AudioError
 
@@ -123,7 +123,7 @@ def test_a_rate_that_changes_midway_is_told(tmp_path: Path) -> None:
 
 
 def test_ffmpeg_gets_no_path_and_no_protocol() -> None:
-    assert containers.OPTIONS["protocol_whitelist"] == "none"
+    assert container_file.OPTIONS["protocol_whitelist"] == "none"
     followers = {
         "hls",
         "concat",
@@ -137,7 +137,7 @@ def test_ffmpeg_gets_no_path_and_no_protocol() -> None:
         "imf",
         "webm_dash",
     }
-    assert not followers & set(containers.OPTIONS["format_whitelist"].split(","))
+    assert not followers & set(container_file.OPTIONS["format_whitelist"].split(","))
 
 
 HEAR = """

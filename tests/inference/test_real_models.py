@@ -114,6 +114,8 @@ def aer(*arguments: str | Path, cwd: Path, before: tuple[str, ...] = ()) -> "sub
 def test_the_command(folder: Path, real: dict[Kind, tuple[Path, AnySettings, torch.nn.Module]]) -> None:
     path = real["resnest"][0]
     (folder / "bad.wav").write_text("no audio")
+    for name in ("notes.txt", "more.txt", "photo.jpg"):
+        (folder / "site" / name).write_text("no audio")
     call = (
         *("predict", path, "bad.wav", "site", "--threshold", "0.2", "--format", "csv", "json", "parquet"),
         *("--overlap", "0.32", "--embeddings", "--segments", "site/clips", "--top-n", "1"),
@@ -121,6 +123,7 @@ def test_the_command(folder: Path, real: dict[Kind, tuple[Path, AnySettings, tor
     done = aer(*call, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "windows of 0.64 s with 0.32 s overlap at 16000 Hz, events by windows, on cpu\n8 recordings\n" in done.stdout
+    assert "\n8 recordings\nno audio: 2 .txt, 1 .jpg\n" in done.stdout
     assert "bad.wav: failed: not audio" in done.stdout
     files = pd.read_csv(folder / "predictions/files.csv", index_col="file")
     assert files["status"].to_dict() == {f"{n}.wav": "ok" for n in range(6)} | {
