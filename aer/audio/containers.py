@@ -152,8 +152,9 @@ def _walk(path: Path, n_bytes: int, changed_ns: int) -> Track:
                 first_trouble, broken_pts = trouble, packet and packet.pts
             if frame is not None:
                 break
-        if frame is None and first_trouble:
-            raise audio_error(path, f"cut short or damaged: nothing of it can be decoded ({first_trouble})")
+        if frame is None and (first_trouble or track.duration):
+            why = f" ({first_trouble})" if first_trouble else ""
+            raise audio_error(path, f"cut short or damaged: nothing of it can be decoded{why}")
         if frame is None:
             raise audio_error(path, "has no samples", EmptyAudioError)
         rate, channels = checked_rate(path, int(frame.sample_rate)), int(frame.layout.nb_channels)

@@ -10,7 +10,7 @@ from helpers.encoded import Sound, encode, sound
 
 from aer.audio import ogg
 from aer.audio.io import open_stream, probe, read_crop
-from aer.errors import AudioError
+from aer.errors import AudioError, EmptyAudioError
 
 RATE = 16000
 SECONDS = 6
@@ -270,3 +270,11 @@ def test_what_ends_within_a_frame_is_noted(tmp_path: Path, kind: str, codec: str
     if kind == "aac":
         path.write_bytes(b"ID3\x04\x00\x00\x00\x00\x02\x00" + bytes(256) + content)
         assert heard(path)[1] == "", "behind a tag"
+
+
+def test_a_wavpack_cut_within_its_only_block_is_not_empty(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.wv", [(sound(0.5, RATE), RATE)], "wavpack")
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(AudioError, match="cut short or damaged: nothing of it can be decoded") as caught:
+        probe(path)
+    assert not isinstance(caught.value, EmptyAudioError)
