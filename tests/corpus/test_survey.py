@@ -148,7 +148,7 @@ def test_text(troubled: tuple[Path, pd.DataFrame, str]) -> None:
             "robin/zeros.wav: digital silence",
         ],
         "left out": [
-            "wren/notes\\x1b[2J.txt: no audio file",
+            "wren/notes\\x1b[2J.txt: no audio, by its name",
             "wren/text.wav: not audio",
         ],
         "heard only in part": ["wren/broken.flac: cut short"],

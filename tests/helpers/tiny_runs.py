@@ -31,7 +31,7 @@ TINY = {
 
 
 def make_loud_and_quiet(root: Path) -> Path:
-    """Recordings of up to 3 s: robins are loud, wrens quiet, nothing is silence; one breaks off after its header."""
+    """Recordings of up to 3 s: robins are loud, wrens quiet, nothing is silence; two have samples that are NaN."""
     for c, (name, loudness) in enumerate({"nocall": 0.0, "robin": 0.9, "wren": 0.3}.items()):
         (root / name).mkdir(parents=True)
         for i in range(9):
@@ -39,9 +39,9 @@ def make_loud_and_quiet(root: Path) -> Path:
             soundfile.write(root / name / f"{name}_{i}.flac", noise, RATE)
     for i in (1, 5):
         broken = root / f"wren/wren_{i}.flac"
-        content = bytearray(broken.read_bytes())
-        content[200:] = bytes(len(content) - 200)
-        broken.write_bytes(content)
+        # whatever its name says: a WAV, as FLAC can't hold what is no number
+        not_a_number = np.full(RATE, np.nan, np.float32)
+        soundfile.write(broken, not_a_number, RATE, subtype="FLOAT", format="WAV")
     return root
 
 
